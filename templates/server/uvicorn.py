@@ -1,0 +1,50 @@
+"""uvicorn: the contract as its command line. https://uvicorn.dev/settings/"""
+
+import sys
+
+from config import contract
+
+NAME = "uvicorn"
+LOG_EXTRAS = ["color_message"]  # the message again, with colours
+LOGGERS = {
+    "uvicorn": {"propagate": True},
+    # The proxy logs each request and socket. Without one, in development, they are good to see.
+    "uvicorn.access": {"propagate": contract.DEBUG},
+    "uvicorn.error": {"propagate": True, "level": "INFO" if contract.DEBUG else "WARNING"},
+}
+
+
+def command(*, reload: bool = False) -> list[str]:
+    """Return the command that serves the application.
+
+    Args:
+        reload: start anew whenever a source file changes, for development.
+    """
+    host, _, port = contract.BIND.rpartition(":")
+    options = {
+        **({"uds": port} if host == "unix" else {"host": host.strip("[]"), "port": port}),
+        "limit-concurrency": contract.MAX_CONNECTIONS,
+        "timeout-keep-alive": contract.KEEPALIVE_TIMEOUT,
+        "timeout-graceful-shutdown": contract.REQUEST_TIMEOUT,
+        "ws-max-size": contract.WS_MAX_MESSAGE_BYTES,
+        "ws-ping-interval": contract.WS_PING_INTERVAL,
+        "ws-ping-timeout": contract.WS_PING_TIMEOUT,
+        # Compression doubles the memory of a socket, for messages that are mostly short.
+        "ws-per-message-deflate": "false",
+        "forwarded-allow-ips": ",".join(contract.TRUSTED_PROXIES),
+        "log-level": contract.LOG_LEVEL.lower(),
+    }
+    if contract.MAX_REQUESTS:
+        options |= {
+            "limit-max-requests": contract.MAX_REQUESTS,
+            "limit-max-requests-jitter": contract.MAX_REQUESTS // 10,
+        }
+    if not reload:
+        options["workers"] = contract.WEB_CONCURRENCY
+    return [
+        *(sys.executable, "-m", "uvicorn", "config.asgi:application"),
+        *(f"--{name}={value}" for name, value in options.items()),
+        "--access-log" if contract.DEBUG else "--no-access-log",
+        "--no-server-header",
+        *(("--reload", "--reload-include=*.html") if reload else ()),
+    ]

@@ -1,0 +1,43 @@
+"""The application as the server calls it: health checks, pages, sockets."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# First, because it loads the models that the modules below import.
+pages = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import OriginValidator  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
+
+from config import contract  # noqa: E402
+from realtime.consumers import EchoConsumer, NotFoundConsumer  # noqa: E402
+from realtime.database import DatabaseThreads  # noqa: E402
+from realtime.health import Health  # noqa: E402
+from realtime.lifespan import lifespan  # noqa: E402
+from rooms import routes as rooms  # noqa: E402
+
+sockets = URLRouter(
+    [
+        path("ws/echo/", EchoConsumer.as_asgi()),
+        *rooms.sockets,
+        re_path("", NotFoundConsumer.as_asgi()),
+    ]
+)
+
+application = Health(
+    ProtocolTypeRouter(
+        {
+            "http": pages,
+            "websocket": OriginValidator(
+                AuthMiddlewareStack(DatabaseThreads(sockets)),
+                [*settings.ALLOWED_HOSTS, *contract.WS_ALLOWED_ORIGINS],
+            ),
+            "lifespan": lifespan,
+        }
+    )
+)

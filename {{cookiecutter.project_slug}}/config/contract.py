@@ -1,0 +1,106 @@
+"""The contract: one environment, read and checked here, once, and nowhere else.
+
+`.env.example` tells what each variable is for. Any of them may be given as `NAME_FILE`, the path
+of a file that holds the value, which is how Docker hands out secrets. A value that cannot be read
+ends the process with a line that names its variable.
+"""
+
+import sys
+from pathlib import Path
+
+from environs import EnvValidationError, FileAwareEnv
+from environs import validate as check
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class Env(FileAwareEnv):
+    """The environment; a `NAME_FILE` that cannot be read ends the process with a line, too."""
+
+    def _get_value(self, *args) -> object:
+        try:
+            return super()._get_value(*args)
+        except ValueError as error:
+            sys.exit(str(error))
+
+
+env = Env(eager=False, strip_whitespace=True)
+env.read_env(BASE_DIR / ".env")
+
+at_least_0 = check.Range(min=0)
+at_least_1 = check.Range(min=1)
+
+# The site
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env.str("SECRET_KEY", validate=check.Length(min=1))
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+HTTPS_ONLY = env.bool("HTTPS_ONLY", False)
+DATABASE_URL = env.dj_db_url("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+REDIS_URL = env.str("REDIS_URL", "")
+EMAIL_URL = env.dj_email_url("EMAIL_URL", "consolemail://")
+
+# The processes
+BIND = env.str(
+    "BIND",
+    "0.0.0.0:8000",
+    validate=check.Regexp(r"unix:/.+|.+:\d+$", error="Not host:port or unix:/path."),
+)
+WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 1, validate=at_least_1)
+MAX_CONNECTIONS = env.int("MAX_CONNECTIONS", 10_000, validate=at_least_1)
+MAX_REQUESTS = env.int("MAX_REQUESTS", 0, validate=at_least_0)
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
+
+# Times, in seconds
+REQUEST_TIMEOUT = env.int("REQUEST_TIMEOUT", 60, validate=at_least_1)
+KEEPALIVE_TIMEOUT = env.int("KEEPALIVE_TIMEOUT", 75, validate=at_least_1)
+PROXY_READ_TIMEOUT = env.int("PROXY_READ_TIMEOUT", 75, validate=at_least_1)
+STOP_GRACE_SECONDS = env.int("STOP_GRACE_SECONDS", 75, validate=at_least_1)
+
+# Sizes, in bytes
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 10 * 1024**2, validate=at_least_1)
+
+# WebSockets
+WS_ALLOWED_ORIGINS = env.list("WS_ALLOWED_ORIGINS", [])
+WS_MAX_MESSAGE_BYTES = env.int("WS_MAX_MESSAGE_BYTES", 1024**2, validate=at_least_1)
+WS_PING_INTERVAL = env.int("WS_PING_INTERVAL", 20, validate=at_least_1)
+WS_PING_TIMEOUT = env.int("WS_PING_TIMEOUT", 20, validate=at_least_1)
+
+# Logs
+LOG_LEVEL = env.str(
+    "LOG_LEVEL", "INFO", validate=check.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+)
+LOG_FORMAT = env.str(
+    "LOG_FORMAT", "console" if DEBUG else "json", validate=check.OneOf(["json", "console"])
+)
+
+# Passed through to the server as they are
+SERVER_ARGS = env.str("SERVER_ARGS", "")
+
+try:
+    env.seal()
+except EnvValidationError as error:
+    sys.exit("\n".join(f"{name}: {' '.join(why)}" for name, why in error.error_messages.items()))
+
+
+def conflicts() -> list[str]:
+    """Return a sentence for each pair of variables that contradict each other."""
+    rules = [
+        (
+            WS_PING_INTERVAL + WS_PING_TIMEOUT < PROXY_READ_TIMEOUT,
+            f"WS_PING_INTERVAL + WS_PING_TIMEOUT ({WS_PING_INTERVAL} + {WS_PING_TIMEOUT} s) must"
+            f" be less than PROXY_READ_TIMEOUT ({PROXY_READ_TIMEOUT} s), or the proxy cuts"
+            " sockets that are only quiet.",
+        ),
+        (
+            REQUEST_TIMEOUT < STOP_GRACE_SECONDS,
+            f"REQUEST_TIMEOUT ({REQUEST_TIMEOUT} s) must be less than STOP_GRACE_SECONDS"
+            f" ({STOP_GRACE_SECONDS} s), or a deploy kills requests that are still under way.",
+        ),
+        (
+            REDIS_URL or WEB_CONCURRENCY == 1,
+            f"WEB_CONCURRENCY is {WEB_CONCURRENCY} and REDIS_URL is empty: without Redis,"
+            " messages do not leave their process. Set REDIS_URL, or WEB_CONCURRENCY=1.",
+        ),
+    ]
+    return [sentence for holds, sentence in rules if not holds]

@@ -1,0 +1,31 @@
+"""Logs: everything to stdout, one JSON object a line, or plain text for people."""
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+
+from config import contract
+from serve import server
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": ["levelname", "name", "message"],
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "reserved_attrs": [*RESERVED_ATTRS, *server.LOG_EXTRAS],
+            "timestamp": True,
+        },
+        "console": {"format": "{asctime} {levelname:<8} {name}: {message}", "style": "{"},
+    },
+    "handlers": {
+        "stdout": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stdout",
+            "formatter": contract.LOG_FORMAT,
+        },
+    },
+    "root": {"handlers": ["stdout"], "level": contract.LOG_LEVEL},
+    # To name a logger is to take away the handlers of its library, so that all reaches the root.
+    "loggers": {"django": {"propagate": True}, **server.LOGGERS},
+}

@@ -1,0 +1,113 @@
+"""Django's settings. What differs between machines comes from the environment, in contract.py.
+
+https://docs.djangoproject.com/en/5.2/ref/settings/
+"""
+
+from config import contract
+from config.contract import BASE_DIR
+from config.logs import LOGGING as LOGGING
+
+PROJECT_NAME = {{ cookiecutter.__project_name_literal }}
+
+DEBUG = contract.DEBUG
+SECRET_KEY = contract.SECRET_KEY
+ALLOWED_HOSTS = contract.ALLOWED_HOSTS
+CSRF_TRUSTED_ORIGINS = contract.CSRF_TRUSTED_ORIGINS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = contract.HTTPS_ONLY
+DATA_UPLOAD_MAX_MEMORY_SIZE = contract.MAX_BODY_BYTES
+SECURE_PROXY_SSL_HEADER = None  # the server reads X-Forwarded-Proto, from TRUSTED_PROXIES only
+
+ADMINS = [("Admin", "{{ cookiecutter.author_email }}")]
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = "{{ cookiecutter.author_email }}"
+globals().update(contract.EMAIL_URL)  # EMAIL_HOST and its like
+
+INSTALLED_APPS = [
+    "rooms",
+    "realtime",
+    "channels",
+    "servestatic",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ASGI_APPLICATION = "config.asgi.application"
+ROOT_URLCONF = "config.urls"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "config.context.project",
+            ],
+        },
+    },
+]
+
+{% include "database/" ~ cookiecutter.database ~ ".py" %}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+if contract.REDIS_URL:
+    CHANNEL_LAYERS = {
+        "default": {
+            # The core layer loses messages over its capacity: https://github.com/django/channels_redis/issues/181
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {
+                "hosts": [
+                    {
+                        "address": contract.REDIS_URL,
+                        # redis-py 8 gives up on a quiet connection after 5 s and pools 100 of them:
+                        # https://github.com/django/channels_redis/issues/422
+                        "socket_timeout": None,
+                        "max_connections": 10_000,
+                    }
+                ]
+            },
+        }
+    }
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "config.storage.StaticFilesStorage"},
+}
+# Every name that is kept carries a hash, so that any of them may be cached for ever.
+SERVESTATIC_KEEP_ONLY_HASHED_FILES = True
+# nginx has the files; here they are only looked for where a run without nginx collected them.
+SERVESTATIC_USE_MANIFEST = False
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"

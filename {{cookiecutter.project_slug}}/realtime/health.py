@@ -1,0 +1,73 @@
+"""/livez and /readyz, answered before Django looks at the Host header or at anything else."""
+
+import asyncio
+import json
+import logging
+
+from channels.db import database_sync_to_async
+from django.db import connection
+from redis.asyncio import Redis
+
+from config import contract
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = 2  # seconds for each check
+
+
+@database_sync_to_async
+def ask_database() -> None:
+    """Run the smallest query. Raises django.db.Error if it cannot be answered."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+async def ask_redis() -> None:
+    """Ping Redis. Raises redis.RedisError or OSError if it does not answer."""
+    async with Redis.from_url(contract.REDIS_URL) as redis:
+        await redis.ping()
+
+
+CHECKS = {"database": ask_database}
+if contract.REDIS_URL:
+    CHECKS["redis"] = ask_redis
+
+
+async def healthy(name: str) -> bool:
+    """Whether this check passes in time; why not is logged, for the caller may be a stranger."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await CHECKS[name]()
+    except Exception:
+        logger.warning("%s is not ready", name, exc_info=True)
+        return False
+    return True
+
+
+async def respond(send, status: int, body: dict) -> None:
+    """Send a small JSON response that nobody may cache."""
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+class Health:
+    """ASGI middleware: liveness touches nothing, readiness asks what the pages cannot do without.
+
+    A process that is alive but not ready wants to be left alone, not restarted:
+    https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+    """
+
+    def __init__(self, application) -> None:
+        self.application = application
+
+    async def __call__(self, scope, receive, send) -> None:
+        match scope.get("path"), scope["type"]:
+            case "/livez", "http":
+                await respond(send, 200, {"live": True})
+            case "/readyz", "http":
+                passed = await asyncio.gather(*map(healthy, CHECKS))
+                checks = dict(zip(CHECKS, passed, strict=True))
+                await respond(send, 200 if all(passed) else 503, checks)
+            case _:
+                await self.application(scope, receive, send)

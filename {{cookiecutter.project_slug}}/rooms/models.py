@@ -1,0 +1,19 @@
+"""What was said."""
+
+from django.conf import settings
+from django.db import models
+
+
+class Message(models.Model):
+    """One message in a room."""
+
+    room = models.SlugField()
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    text = models.TextField(max_length=2000)
+    sent_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["room", "id"])]
+
+    def __str__(self) -> str:
+        return f"{self.author} in {self.room}: {self.text[:50]}"

@@ -1,0 +1,1 @@
+"""Start the ASGI server from the contract: `python -m serve`."""

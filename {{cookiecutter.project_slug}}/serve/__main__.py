@@ -1,0 +1,44 @@
+"""Check the contract, then become the server."""
+
+import argparse
+import logging.config
+import os
+import resource
+import shlex
+import sys
+
+from config import contract
+from config.logs import LOGGING
+from serve import server
+
+logger = logging.getLogger("serve")
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files to the hard one, and return it. Each socket takes one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def main() -> None:
+    """Run the command line. Exits with status 1 and a line for each variable that is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m serve", description=__doc__)
+    parser.add_argument("--reload", action="store_true", help="restart when the source changes")
+    parser.add_argument("--print", action="store_true", help="show the command, run nothing")
+    options = parser.parse_args()
+
+    if conflicts := contract.conflicts():
+        sys.exit("\n".join(conflicts))
+    command = [*server.command(reload=options.reload), *shlex.split(contract.SERVER_ARGS)]
+    if options.print:
+        print(shlex.join(command))
+        return
+
+    logging.config.dictConfig(LOGGING)
+    files = raise_file_limit()
+    logger.info("%s at %s, up to %d open files", server.NAME, contract.BIND, files)
+    os.execv(command[0], command)
+
+
+main()

@@ -1,0 +1,1 @@
+{% include "server/" ~ cookiecutter.asgi_server ~ ".py" %}

@@ -1,0 +1,43 @@
+"""The browser's side of a WebSocket, without a server in between."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from asgiref.testing import ApplicationCommunicator
+from django.test import Client
+
+from config.asgi import application
+
+SITE = "http://testserver"
+
+
+class Socket(ApplicationCommunicator):
+    """A WebSocket to the whole application: origin check, session, routes and all."""
+
+    async def send(self, text: str) -> None:
+        """Send a text message."""
+        await self.send_input({"type": "websocket.receive", "text": text})
+
+    async def receive(self) -> dict:
+        """Return the next ASGI event from the application. Raises TimeoutError after a second."""
+        return await self.receive_output()
+
+
+@asynccontextmanager
+async def connect(
+    path: str, *, origin: str | None = SITE, client: Client | None = None
+) -> AsyncIterator[Socket]:
+    """Open a socket, with the cookies of a client that has logged in; close it in the end."""
+    headers = [(b"host", b"testserver")]
+    if origin:
+        headers.append((b"origin", origin.encode()))
+    if client:
+        headers.append((b"cookie", client.cookies.output(header="", sep=";").strip().encode()))
+    socket = Socket(application, {"type": "websocket", "path": path, "headers": headers})
+    await socket.send_input({"type": "websocket.connect"})
+    try:
+        yield socket
+        await socket.send_input({"type": "websocket.disconnect", "code": 1000})
+        await socket.wait()
+    finally:
+        socket.stop(exceptions=False)

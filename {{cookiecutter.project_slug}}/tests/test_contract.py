@@ -1,0 +1,88 @@
+"""The environment: read once, and refused when it contradicts itself."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from config import contract
+from config.contract import BASE_DIR
+
+
+def serve(*options: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run `python -m serve` in the environment of these tests, changed as given."""
+    return subprocess.run(
+        [sys.executable, "-m", "serve", *options],
+        cwd=BASE_DIR,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_what_will_run_can_be_seen():
+    command = serve("--print", WS_MAX_MESSAGE_BYTES="4321", SERVER_ARGS="--one-more 'two words'")
+    assert command.stdout.endswith("--one-more 'two words'\n")
+    assert "4321" in command.stdout
+    assert command.returncode == 0
+
+
+def test_a_secret_can_be_a_file(tmp_path):
+    (tmp_path / "limit").write_text("1234567\n")
+    command = serve("--print", WS_MAX_MESSAGE_BYTES_FILE=str(tmp_path / "limit"))
+    assert "1234567" in command.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"SECRET_KEY": ""},
+        {"SECRET_KEY_FILE": "/no/such/file"},
+        {"WEB_CONCURRENCY": "many"},
+        {"WEB_CONCURRENCY": "0"},
+        {"BIND": "8000"},
+        {"DATABASE_URL": "nonsense"},
+        {"LOG_FORMAT": "xml"},
+    ],
+    ids=lambda wrong: "=".join(*wrong.items()),
+)
+def test_a_value_that_cannot_be_read_ends_the_start_with_a_line_that_names_it(wrong):
+    started = serve(**wrong)
+    (name,) = wrong
+    assert started.returncode == 1
+    assert name in started.stderr
+    assert started.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "contradiction",
+    [
+        {"WS_PING_INTERVAL": "50", "PROXY_READ_TIMEOUT": "60"},
+        {"REQUEST_TIMEOUT": "75", "STOP_GRACE_SECONDS": "75"},
+        {"WEB_CONCURRENCY": "2", "REDIS_URL": ""},
+    ],
+    ids=" ".join,
+)
+def test_variables_that_contradict_each_other_are_named_and_nothing_starts(contradiction):
+    started = serve(**contradiction)
+    assert started.returncode == 1
+    assert all(name in started.stderr for name in contradiction)
+    assert started.stderr.count("\n") == 1
+
+
+def test_nginx_has_the_same_defaults():
+    compose = (BASE_DIR / "compose.yaml").read_text()
+    defaults = dict(re.findall(r"^ +([A-Z_]+): \${\1:-(\d+)}$", compose, re.MULTILINE))
+    assert defaults.keys() >= {"MAX_BODY_BYTES", "PROXY_READ_TIMEOUT"}
+    assert defaults == {name: str(getattr(contract, name)) for name in defaults}
+
+
+def test_every_variable_is_explained():
+    example = (BASE_DIR / ".env.example").read_text()
+    source = (BASE_DIR / "config" / "contract.py").read_text()
+    explained = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source))
+    assert explained - read == {"HTTP_PORT", "APP_REPLICAS"}  # Compose's own
+    assert read <= explained

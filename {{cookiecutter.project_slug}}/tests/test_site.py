@@ -1,0 +1,70 @@
+"""Pages and health."""
+
+import asyncio
+import json
+
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.models import User
+from django.test import Client
+
+from config.asgi import application
+from realtime import health
+
+
+async def get(path: str) -> tuple[int, dict]:
+    """Return status and JSON of a request without any Host, as balancers send them."""
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    request = ApplicationCommunicator(application, scope)
+    await request.send_input({"type": "http.request"})
+    start, end = await request.receive_output(), await request.receive_output()
+    return start["status"], json.loads(end["body"])
+
+
+async def test_livez_answers():
+    assert await get("/livez") == (200, {"live": True})
+
+
+async def test_readyz_asks_the_database(transactional_db):
+    assert await get("/readyz") == (200, {"database": True})
+
+
+async def test_readyz_fails_when_a_service_is_gone(monkeypatch, transactional_db):
+    async def refuse():
+        raise ConnectionRefusedError
+
+    monkeypatch.setitem(health.CHECKS, "redis", refuse)
+    assert await get("/readyz") == (503, {"database": True, "redis": False})
+
+
+async def test_readyz_does_not_wait_for_ever(monkeypatch, transactional_db):
+    async def hang():
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(health, "TIMEOUT", 0.01)
+    monkeypatch.setitem(health.CHECKS, "redis", hang)
+    assert await get("/readyz") == (503, {"database": True, "redis": False})
+
+
+def test_the_first_page_needs_no_log_in(client, settings):
+    page = client.get("/")
+    assert page.status_code == 200
+    assert page.context["project_name"] == settings.PROJECT_NAME
+
+
+def test_logging_in_leads_home_and_logging_out_too(client, db):
+    User.objects.create_user("ada", password="correct horse")
+    answer = {"username": "ada", "password": "correct horse"}
+    assert client.post("/accounts/login/", answer).url == "/"
+    assert client.post("/accounts/logout/").url == "/"
+
+
+def test_staff_alone_sees_whoami(client, ada):
+    assert client.get("/whoami/").status_code == 403
+    assert ada.get("/whoami/").status_code == 403
+    User.objects.update(is_staff=True)
+    assert ada.get("/whoami/").json()["server"]["name"]
+
+
+def test_the_admin_lists_messages(ada: Client):
+    User.objects.update(is_staff=True, is_superuser=True)
+    assert ada.get("/admin/rooms/message/").status_code == 200
