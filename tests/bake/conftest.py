@@ -1,0 +1,33 @@
+"""Fixtures for tests that bake and need no Docker."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.baking import bake, combinations, name
+
+
+@pytest.fixture(scope="session", params=combinations(), ids=name)
+def combination(request) -> dict[str, str]:
+    """Every combination of choices on offer."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def project(combination, tmp_path_factory) -> Path:
+    """A project baked from a combination. Look, but do not write."""
+    return bake(tmp_path_factory.mktemp("bake"), **combination)
+
+
+@pytest.fixture(scope="session")
+def environment(project, tmp_path_factory) -> Path:
+    """The programs that a project's development lock installs, outside the project."""
+    folder = tmp_path_factory.mktemp("environment")
+    lock = project / "requirements-dev.txt"
+    for command in (
+        ["uv", "venv", "--quiet", folder / "venv"],
+        ["uv", "pip", "sync", "--quiet", "--require-hashes", "--python", folder / "venv", lock],
+    ):
+        subprocess.run(command, check=True)
+    return folder / "venv" / "bin"

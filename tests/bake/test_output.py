@@ -1,0 +1,171 @@
+"""What is baked: complete, clean, and as if written by hand."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import locks
+from tests.baking import CHOICES, ROOT, bake, name
+
+
+def texts(project: Path) -> dict[str, str]:
+    """Return the text of every file of a project."""
+    return {
+        str(path.relative_to(project)): path.read_bytes().decode()
+        for path in sorted(project.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_server_asked_for_is_the_server_baked(project, combination):
+    server = combination["asgi_server"]
+    others = set(CHOICES["asgi_server"]) - {server}
+    assert f'NAME = "{server}"' in (project / "serve" / "server.py").read_text()
+    assert re.search(rf"^{server}==", (project / "requirements.txt").read_text(), re.MULTILINE)
+    for path, text in texts(project).items():
+        assert not [other for other in others if other in text.lower()], path
+
+
+def test_no_template_language_is_left(project):
+    for path, text in texts(project).items():
+        assert "cookiecutter" not in text.lower(), path
+        if not path.endswith((".html", ".js", ".mjs")):  # where braces mean something else
+            assert not re.search(r"{%|%}|{{|{#", text), path
+
+
+def test_there_is_no_debris(project):
+    for path, text in texts(project).items():
+        assert "\r" not in text, path
+        assert not re.search(r"[ \t]$", text, re.MULTILINE), path
+        assert not text or text.endswith("\n"), path
+        assert not text.endswith("\n\n"), path
+        assert not text.startswith("\n"), path
+        if not path.endswith(".py"):  # whose blank lines are the formatter's
+            assert "\n\n\n" not in text, path
+
+
+def test_python_and_templates_are_formatted_and_clean(project, environment):
+    for command in (
+        ["ruff", "check", "--no-cache", "."],
+        ["ruff", "format", "--no-cache", "--check", "."],
+        ["djlint", "--lint", "--quiet", "rooms"],
+        ["djlint", "--check", "--quiet", "rooms"],
+    ):
+        done = subprocess.run(
+            [environment / command[0], *command[1:]], cwd=project, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_other_files_are_clean_too(project):
+    yamllint = "{extends: default, rules: {line-length: {max: 100}, document-start: disable, "
+    yamllint += "braces: {max-spaces-inside: 0}, comments: {min-spaces-from-content: 1}}}"
+    for command in (
+        ["yamllint", "--strict", "-d", yamllint, "."],
+        ["hadolint", "Dockerfile"],
+        ["shellcheck", "--shell=dash", "nginx/limits.envsh"],
+    ):
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_own_tests_pass(project, environment, tmp_path):
+    copy = shutil.copytree(project, tmp_path / "project")
+    done = subprocess.run(
+        [environment / "python", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^[4-9]\d passed", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_the_tests_of_its_browser_client_pass(project):
+    done = subprocess.run(["node", "--test"], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^. pass [1-9]", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_no_migration_is_missing(project, environment):
+    subprocess.run(
+        [environment / "python", "manage.py", "makemigrations", "--check", "--dry-run"],
+        cwd=project,
+        env=os.environ | {"DATABASE_URL": "sqlite://:memory:"},
+        check=True,
+    )
+
+
+def test_its_locks_are_fresh(project, combination):
+    choices = {key: combination[key] for key in ("asgi_server", "topology", "database")}
+    assert set(locks.lock(choices)) == {f"{name(choices)}.txt", f"{name(choices)}-dev.txt"}
+    for file, text in locks.lock(choices).items():
+        assert (locks.LOCKS / file).read_text() == text, "stale: make locks"
+
+
+def test_the_lock_of_the_template_is_fresh(tmp_path):
+    for file in ("pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / file, tmp_path)
+    locks.compile(tmp_path, "requirements.txt")
+    assert (tmp_path / "requirements.txt").read_text() == (ROOT / "requirements.txt").read_text()
+
+
+def test_no_lock_names_an_index_or_a_file():
+    for lock in [*locks.LOCKS.iterdir(), ROOT / "requirements.txt"]:
+        assert not re.search(r"://|--index|--find-links| @ ", lock.read_text()), lock.name
+
+
+def secret(project: Path) -> str:
+    """Return the SECRET_KEY of a project."""
+    return re.search(r"^SECRET_KEY=(\w{50})$", (project / ".env").read_text(), re.M)[1]
+
+
+def test_every_bake_has_a_secret_of_its_own_and_keeps_it_to_itself(tmp_path):
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+    first, second = [bake(folder) for folder in folders]
+    assert secret(first) != secret(second)
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in kept if secret(first) in path.read_text()] == [first / ".env"]
+
+
+def test_it_bakes_the_same_without_hooks(tmp_path):
+    folders = [tmp_path / "with", tmp_path / "without"]
+    for folder in folders:
+        folder.mkdir()
+    with_hooks = texts(bake(folders[0]))
+    without = texts(bake(folders[1], "--accept-hooks=no"))
+    del with_hooks[".env"], without[".env"]
+    assert with_hooks == without
+
+
+def test_git_ignores_what_is_secret_or_made(project, tmp_path):
+    copy = shutil.copytree(project, tmp_path / "project")
+    git = ["git", "-C", copy]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    files = subprocess.run([*git, "ls-files"], check=True, capture_output=True, text=True).stdout
+    assert set(texts(project)) - set(files.splitlines()) == {".env"}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A user whose own configuration answers questions."""
+    (tmp_path / ".cookiecutterrc").write_text(
+        json.dumps({"default_context": {"project_name": "Not this", "domain_name": "wrong"}})
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_these_tests_do_not_depend_on_the_configuration_of_who_runs_them(home, tmp_path):
+    assert os.path.expanduser("~") == str(home)
+    folder = tmp_path / "bake"
+    folder.mkdir()
+    assert bake(folder).name == "my_project"
