@@ -1,0 +1,37 @@
+"""A Chromium for Playwright: the machine's own, or Debian's package.
+
+Playwright's own download is not used: it comes from a host that not every network lets through,
+and is one more browser where there is one already.
+"""
+
+from __future__ import annotations
+
+from ctypes.util import find_library
+from pathlib import Path
+
+from . import host
+
+COMMANDS = ("chromium", "chromium-headless-shell", "google-chrome", "google-chrome-stable")
+PACKAGE = "chromium-headless-shell"  # without what a desktop needs
+# The Node.js in Playwright's own package is linked against it; a minimal Debian does not have it.
+LIBRARY, LIBRARY_PACKAGE = "atomic", "libatomic1"
+
+
+class NoBrowser(host.LabError):
+    """No Chromium is found and none can be installed here."""
+
+
+def ensure() -> Path:
+    """Return the path of a Chromium for Playwright's `executable_path`.
+
+    On Debian as root, what is missing is installed. Raises NoBrowser when there is none and it
+    cannot be installed here, and host.LabError when the installation fails.
+    """
+    found = next(filter(None, map(host.which, COMMANDS)), None)
+    if host.can_install():
+        missing = [] if found else [PACKAGE]
+        missing += [] if find_library(LIBRARY) else [LIBRARY_PACKAGE]
+        host.install(missing)
+    elif not found:
+        raise NoBrowser("no Chromium on PATH: install one, or run as root on Debian")
+    return Path(found or f"/usr/bin/{PACKAGE}")
