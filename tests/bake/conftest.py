@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import bake, combinations, name
-
-
-@pytest.fixture(scope="session", params=combinations(), ids=name)
-def combination(request) -> dict[str, str]:
-    """Every combination of choices on offer."""
-    return request.param
+from tests.baking import bake
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,9 @@
 https://docs.djangoproject.com/en/5.2/ref/settings/
 """
 
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
 from config import contract
 from config.contract import BASE_DIR
 from config.logs import LOGGING as LOGGING
@@ -80,6 +83,9 @@ if contract.REDIS_URL:
                         # https://github.com/django/channels_redis/issues/422
                         "socket_timeout": None,
                         "max_connections": 10_000,
+                        # A pool goes without the retries that redis-py's own client has, and
+                        # would fail once for each connection after Redis was restarted.
+                        "retry": Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), 3),
                     }
                 ]
             },

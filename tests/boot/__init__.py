@@ -1,0 +1,1 @@
+"""The baked stack, booted, and spoken to from outside."""

@@ -1,0 +1,154 @@
+"""The containers themselves: what they may do, and what they say."""
+
+import re
+import time
+from datetime import datetime
+
+import pytest
+
+from tests.stack import Stack, eventually
+
+SERVICES = ["nginx", "app", "redis"]
+# Redis asks for a setting of the machine's kernel, which no container can change.
+KNOWN_WARNINGS = ["Memory overcommit must be enabled"]
+
+
+@pytest.fixture(params=SERVICES)
+def container(stack: Stack, request):
+    """A container of each service that stays up."""
+    return stack.containers(request.param)[0]
+
+
+def test_nobody_is_root(container):
+    status, output = container.exec_run(["cat", "/proc/1/status"])
+    assert status == 0
+    uids = re.search(rb"^Uid:\s+(\d+)\s+(\d+)", output, re.MULTILINE).groups()
+    assert b"0" not in uids
+
+
+def test_nothing_can_be_written_but_what_is_meant_to(container):
+    for folder in ("/", "/etc", "/usr", "/var", "/opt", "/app", "/srv"):
+        status, output = container.exec_run(["touch", f"{folder}/x"], user="0")
+        assert status, folder
+        assert b"Read-only" in output or b"No such file" in output
+
+
+def test_no_privilege_is_held_or_can_be_had(container):
+    _, status = container.exec_run(["cat", "/proc/1/status"])
+    assert re.search(rb"^CapEff:\s+0+$", status, re.MULTILINE)
+    assert re.search(rb"^CapBnd:\s+0+$", status, re.MULTILINE)
+    assert re.search(rb"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+
+
+def test_a_crash_brings_it_back(container):
+    assert container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+
+
+def test_memory_and_processes_are_limited(container):
+    assert container.attrs["HostConfig"]["Memory"] > 0
+    assert container.attrs["HostConfig"]["PidsLimit"] > 0
+
+
+def test_only_nginx_can_be_reached_from_outside(stack):
+    published = {
+        service: any(container.ports.values())
+        for service in SERVICES
+        for container in stack.containers(service)
+    }
+    assert published == {"nginx": True, "app": False, "redis": False}
+
+
+def test_the_database_was_migrated_once_before_the_application_started(stack):
+    (migrate,) = stack.containers("migrate")
+    assert migrate.attrs["State"]["ExitCode"] == 0
+    finished = migrate.attrs["State"]["FinishedAt"]
+    for app in stack.containers("app"):
+        assert app.attrs["State"]["StartedAt"] > finished
+
+
+def test_the_server_uses_all_the_open_files_that_it_may(stack):
+    for app in stack.containers("app"):
+        _, limits = app.exec_run(["cat", "/proc/1/limits"])
+        soft, hard = re.search(rb"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE).groups()
+        assert soft == hard
+        assert f"up to {soft.decode()} open files" in app.logs().decode()
+
+
+def test_the_application_logs_one_json_object_a_line(stack):
+    lines = stack.json_logs("app")
+    assert {"timestamp", "level", "logger", "message"} <= lines[0].keys()
+
+
+def test_nginx_logs_one_json_object_a_line_without_query_strings(stack):
+    stack.browser().get("/?secret=hidden").raise_for_status()
+    lines = eventually(
+        "the request in the log",
+        lambda: [line for line in stack.json_logs("nginx") if line["path"] == "/"],
+    )
+    assert lines[-1]["status"] == 200
+    assert len(lines[-1]["request_id"]) == 32
+    assert "hidden" not in "".join(stack.logs("nginx"))
+
+
+def test_the_secret_is_in_no_image(stack):
+    (secret,) = re.findall(r"SECRET_KEY=(\w+)", (stack.project / ".env").read_text())
+    app = stack.containers("app")[0]
+    status, found = app.exec_run(["grep", "-rl", secret, "/app", "/opt/venv", "/data"])
+    assert (status, found) == (1, b"")
+    assert secret not in str(app.image.attrs) + str(app.image.history())
+
+
+def test_nothing_is_left_in_the_image_that_only_the_build_needed(stack):
+    app = stack.containers("app")[0]
+    for program in ("uv", "gcc", "git"):
+        assert app.exec_run(["which", program])[0] == 1
+    _, files = app.exec_run(["ls", "-A", "/app"])
+    assert set(files.decode().split()) == {
+        *("__pycache__", "config", "manage.py", "realtime", "rooms", "serve", "staticfiles")
+    }
+    assert app.exec_run(["ls", "/app/config/__pycache__"])[0] == 0
+
+
+def test_the_image_is_small(stack):
+    image = stack.containers("app")[0].image
+    (base,) = re.findall(r"FROM (\S+) AS base", (stack.project / "Dockerfile").read_text())
+    added = image.attrs["Size"] - image.client.images.get(base).attrs["Size"]
+    assert added < 91_000_000
+
+
+def test_replicas_come_and_go_while_it_runs(stack):
+    browser = stack.browser("root")
+
+    def replicas() -> set[str]:
+        return {browser.get("/whoami/").raise_for_status().json()["replica"] for _ in range(12)}
+
+    try:
+        stack.compose("up", "--detach", "--no-recreate", "--scale", "app=3")
+        eventually("three replicas answer", lambda: len(replicas()) == 3)
+    finally:
+        stack.compose("up", "--detach", "--no-recreate", "--scale", "app=2")
+    eventually("two replicas answer", lambda: len(replicas()) == 2)
+    assert [browser.get("/").status_code for _ in range(20)] == [200] * 20
+
+
+def alarms(stack: Stack, **period: float) -> list[str]:
+    """Return the lines of all services in a period that would make somebody look twice."""
+    return [
+        line
+        for service in [*SERVICES, "migrate"]
+        for line in stack.logs(service, **period)
+        if re.search(r"warn|(?<!_)error|traceback|exception|critical|fail", line, re.IGNORECASE)
+        and not any(known in line for known in KNOWN_WARNINGS)
+    ]
+
+
+def test_it_starts_and_serves_without_a_word_of_warning(stack):
+    (nginx,) = stack.containers("nginx")
+    started = datetime.fromisoformat(nginx.attrs["State"]["StartedAt"]).timestamp()
+    assert alarms(stack, until=started) == []
+    before = time.time()
+    stack.browser("ada").get("/rooms/lobby/").raise_for_status()
+    with stack.socket("/ws/echo/") as socket:
+        socket.send("hello")
+        assert socket.recv(timeout=20) == "hello"
+    assert alarms(stack, since=before, until=time.time()) == []

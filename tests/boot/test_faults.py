@@ -1,0 +1,95 @@
+"""What comes back by itself when a part of the stack goes away."""
+
+import httpx
+import pytest
+from websockets import ConnectionClosed
+
+from tests.stack import Stack, eventually
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ready(stack: Stack):
+    """Leave the stack as it was found."""
+    yield
+    stack.compose("up", "--detach", "--wait", "--no-recreate")
+
+
+def kill(stack: Stack, service: str) -> None:
+    """Kill every container of a service with SIGKILL."""
+    stack.compose("kill", service)
+
+
+def answers(stack: Stack, path: str) -> bool:
+    """Whether a page is there. Nobody listening counts as no."""
+    try:
+        return stack.browser().get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_redis_may_die_and_come_back(stack):
+    browser = stack.browser("ada")
+    with stack.room("redis", browser) as before, stack.room("redis", browser) as other:
+        kill(stack, "redis")
+        ready = stack.browser().get("/readyz")
+        assert (ready.status_code, ready.json()["redis"]) == (503, False)
+        assert answers(stack, "/livez")
+        assert answers(stack, "/")
+
+        stack.compose("start", "redis")
+        eventually("ready again", lambda: answers(stack, "/readyz"))
+
+        def heard() -> bool:
+            before.say("are you there?")
+            try:
+                return other.hear(timeout=2) == ("ada", "are you there?")
+            except TimeoutError:
+                return False
+
+        eventually("sockets that were open hear each other again", heard)
+        with stack.room("redis", browser) as after:
+            after.say("hello")
+            assert after.hear() == ("ada", "hello")
+
+
+def test_what_is_said_while_redis_is_away_is_kept_and_the_speaker_is_told(stack):
+    browser = stack.browser("ada")
+    with stack.room("away", browser) as room:
+        kill(stack, "redis")
+        try:
+            room.say("into the void")
+            assert '"error"' in room.connection.recv(timeout=20)
+            assert "into the void" in browser.get("/rooms/away/").text
+        finally:
+            stack.compose("start", "redis")
+    eventually("ready again", lambda: answers(stack, "/readyz"))
+
+
+def test_nginx_may_die_and_come_back(stack):
+    with stack.socket("/ws/echo/") as socket:
+        kill(stack, "nginx")
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=20)
+    assert not answers(stack, "/")
+    stack.compose("start", "nginx")
+    eventually("pages again", lambda: answers(stack, "/"))
+    with stack.socket("/ws/echo/") as socket:
+        socket.send("hello")
+        assert socket.recv(timeout=20) == "hello"
+
+
+def test_a_replica_that_stops_says_so_to_its_sockets_and_the_other_goes_on(stack):
+    browser = stack.browser("ada")
+    with stack.room("deploy", browser) as room:
+        (app,) = [app for app in stack.containers("app") if app.id.startswith(room.replica)]
+        app.stop(timeout=75)
+        with pytest.raises(ConnectionClosed) as closed:
+            room.hear()
+    assert closed.value.rcvd.code == 1012  # "service restart"
+    app.reload()
+    assert app.attrs["State"]["ExitCode"] == 0
+    for _ in range(20):
+        assert answers(stack, "/")
+    with stack.room("deploy", browser) as room:
+        assert not app.id.startswith(room.replica)
+    app.start()

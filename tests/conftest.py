@@ -1,0 +1,51 @@
+"""Docker for the tests that boot something: the machine's own, or one made for the purpose."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.baking import bake, combinations, name
+from tests.lab import engine as engines
+from tests.lab import images
+from tests.stack import Stack, base_images
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[None]:
+    """A Docker Engine, in the environment of these tests and of what they run."""
+    engine = engines.ensure()
+    before = dict(os.environ)
+    os.environ.update(engine.env)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    engines.stop(engine)
+
+
+@pytest.fixture(scope="session", params=combinations(), ids=name)
+def combination(request) -> dict[str, str]:
+    """Every combination of choices on offer."""
+    return request.param
+
+
+def baked(folder: Path, combination: dict[str, str], slug: str) -> Path:
+    """Bake a project that will be booted, and see to it that its base images are there."""
+    project = bake(folder, project_slug=slug, **combination)
+    images.ensure(base_images(project))
+    return project
+
+
+@pytest.fixture(scope="session")
+def stack(engine, combination, tmp_path_factory) -> Iterator[Stack]:
+    """The production stack, started from nothing; with two users, ada and bob, and root."""
+    stack = Stack(baked(tmp_path_factory.mktemp("boot"), combination, "booted"))
+    try:
+        stack.up("--build")
+        stack.add_user("ada")
+        stack.add_user("bob")
+        stack.add_user("root", staff=True)
+        yield stack
+    finally:
+        stack.down()

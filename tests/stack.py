@@ -1,0 +1,188 @@
+"""A baked project's compose stack, as somebody outside of it sees and handles it."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import docker
+import httpx
+from docker.models.containers import Container
+from websockets.sync.client import ClientConnection, connect
+
+PASSWORD = "correct horse battery staple"
+T = TypeVar("T")
+
+
+def free_port(*preferred: int) -> int:
+    """Return the first of these ports that nobody listens on, or any free one."""
+    for port in preferred:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)):
+                return port
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        return server.getsockname()[1]
+
+
+def eventually(what: str, condition: Callable[[], T], seconds: float = 30) -> T:
+    """Ask again and again until the answer is true, and return it.
+
+    Raises:
+        AssertionError: it was not, within these seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return answer
+
+
+def base_images(project: Path) -> set[str]:
+    """Return the public images that a project's Dockerfile and compose.yaml name."""
+    dockerfile = (project / "Dockerfile").read_text()
+    named = re.findall(r"(?:^FROM |--from=)(\S+)", dockerfile, re.MULTILINE)
+    named += re.findall(r"^ +image: (\S+)", (project / "compose.yaml").read_text(), re.MULTILINE)
+    return {name for name in named if ":" in name}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack: `docker compose` in a project's folder, and what it serves."""
+
+    project: Path
+    files: tuple[str, ...] = ("compose.yaml",)
+    """The compose files that are named; none is what `docker compose` reads by itself."""
+    port: int = field(default_factory=lambda: free_port(8000))
+
+    @property
+    def url(self) -> str:
+        """Where nginx answers."""
+        return f"http://localhost:{self.port}"
+
+    def compose(self, *arguments: str) -> str:
+        """Run `docker compose` and return what it prints.
+
+        Raises:
+            AssertionError: its exit status is not 0; the message is its output.
+        """
+        files = [option for file in self.files for option in ("--file", file)]
+        done = subprocess.run(
+            ["docker", "compose", "--ansi=never", "--progress=plain", *files, *arguments],
+            cwd=self.project,
+            env=os.environ | {"HTTP_PORT": str(self.port)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def up(self, *options: str) -> None:
+        """Build and start everything, and wait until all of it is healthy."""
+        self.compose("up", "--detach", "--wait", *options)
+
+    def down(self) -> None:
+        """Remove all that `up` made: containers, networks, volumes and images."""
+        self.compose("down", "--volumes", "--rmi=local", "--remove-orphans")
+
+    def manage(self, *arguments: str) -> str:
+        """Run `manage.py` in an application container and return what it prints."""
+        return self.compose("exec", "-T", "app", "python", "manage.py", *arguments)
+
+    def add_user(self, username: str, *, staff: bool = False) -> None:
+        """Make an account, with PASSWORD."""
+        create = "create_superuser" if staff else "create_user"
+        code = f"from django.contrib.auth.models import User; User.objects.{create}"
+        self.manage("shell", "-v0", "-c", f"{code}({username!r}, password={PASSWORD!r})")
+
+    def containers(self, service: str) -> list[Container]:
+        """Return the containers of a service, running or not, in the order of their numbers."""
+        label = "com.docker.compose"
+        containers = docker.from_env().containers.list(
+            all=True,
+            filters={
+                "label": [f"{label}.project={self.project.name}", f"{label}.service={service}"]
+            },
+        )
+        return sorted(containers, key=lambda container: container.name)
+
+    def logs(self, service: str, **options: object) -> list[str]:
+        """Return the lines that the containers of a service have written.
+
+        Args:
+            service: one of those in compose.yaml.
+            options: which of them, as docker.models.containers.Container.logs has it.
+        """
+        return [
+            line
+            for container in self.containers(service)
+            for line in container.logs(**options).decode().splitlines()
+        ]
+
+    def json_logs(self, service: str) -> list[dict]:
+        """Return what they have written to stdout, parsed. Raises ValueError if it is not JSON."""
+        return [json.loads(line) for line in self.logs(service, stderr=False)]
+
+    def browser(self, username: str | None = None) -> httpx.Client:
+        """Return an HTTP client, which has logged in if a user is named."""
+        client = httpx.Client(base_url=self.url, timeout=20)
+        if username:
+            client.get("/accounts/login/").raise_for_status()
+            form = {"username": username, "password": PASSWORD}
+            form["csrfmiddlewaretoken"] = client.cookies["csrftoken"]
+            answer = client.post("/accounts/login/", data=form)
+            assert answer.status_code == 302, answer.text
+        return client
+
+    def socket(
+        self, path: str, browser: httpx.Client | None = None, *, origin: str | None = "self"
+    ) -> AbstractContextManager[ClientConnection]:
+        """Open a WebSocket, as a page of this site does that the browser shows.
+
+        Raises:
+            websockets.InvalidStatus: on entering; the handshake was refused.
+        """
+        cookies = browser.cookies if browser else {}
+        return connect(
+            f"ws://localhost:{self.port}{path}",
+            origin=self.url if origin == "self" else origin,
+            additional_headers={"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())},
+            open_timeout=20,
+            proxy=None,
+            max_size=None,
+        )
+
+    @contextmanager
+    def room(self, name: str, browser: httpx.Client) -> Iterator["Room"]:
+        """Enter a room, and leave it in the end."""
+        with self.socket(f"/ws/rooms/{name}/", browser) as connection:
+            welcome = json.loads(connection.recv(timeout=20))
+            assert welcome["type"] == "welcome"
+            yield Room(connection, welcome["replica"])
+
+
+@dataclass(frozen=True)
+class Room:
+    """Somebody in a room."""
+
+    connection: ClientConnection
+    replica: str
+    """The container that answers."""
+
+    def say(self, text: str) -> None:
+        """Say something to everyone."""
+        self.connection.send(json.dumps({"type": "say", "text": text}))
+
+    def hear(self, timeout: float = 20) -> tuple[str, str]:
+        """Return who says what next. Raises TimeoutError if nobody does for so many seconds."""
+        message = json.loads(self.connection.recv(timeout=timeout))
+        assert message["type"] == "message", message
+        return message["author"], message["text"]
