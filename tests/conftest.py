@@ -42,7 +42,7 @@ def stack(engine, combination, tmp_path_factory) -> Iterator[Stack]:
     """The production stack, started from nothing; with two users, ada and bob, and root."""
     stack = Stack(baked(tmp_path_factory.mktemp("boot"), combination, "booted"))
     try:
-        stack.up("--build")
+        stack.up()
         stack.add_user("ada")
         stack.add_user("bob")
         stack.add_user("root", staff=True)

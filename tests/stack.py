@@ -85,9 +85,17 @@ class Stack:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def up(self, *options: str) -> None:
-        """Build and start everything, and wait until all of it is healthy."""
-        self.compose("up", "--detach", "--wait", *options)
+    def up(self) -> None:
+        """Build and start everything, and wait until all of it is healthy.
+
+        Raises:
+            AssertionError: something is not; the message ends with what the containers said.
+        """
+        self.compose("build", "--quiet")
+        try:
+            self.compose("up", "--detach", "--wait")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.compose('logs', '--tail=20')}") from None
 
     def down(self) -> None:
         """Remove all that `up` made: containers, networks, volumes and images."""

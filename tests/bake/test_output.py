@@ -68,7 +68,7 @@ def test_the_other_files_are_clean_too(project):
     for command in (
         ["yamllint", "--strict", "-d", yamllint, "."],
         ["hadolint", "Dockerfile"],
-        ["shellcheck", "--shell=dash", "nginx/limits.envsh"],
+        ["shellcheck", "--shell=dash", "nginx/15-limits.envsh"],
     ):
         done = subprocess.run(command, cwd=project, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
