@@ -76,7 +76,7 @@ class Stack:
         done = subprocess.run(
             ["docker", "compose", "--ansi=never", "--progress=plain", *files, *arguments],
             cwd=self.project,
-            env=os.environ | {"HTTP_PORT": str(self.port)},
+            env=os.environ | ({} if self.port == 8000 else {"HTTP_PORT": str(self.port)}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -58,6 +58,11 @@ def test_only_nginx_can_be_reached_from_outside(stack):
     assert published == {"nginx": True, "app": False, "redis": False}
 
 
+def test_no_volume_without_a_name_is_left_behind_by_each_start(container):
+    names = [mount["Name"] for mount in container.attrs["Mounts"] if mount["Type"] == "volume"]
+    assert not [name for name in names if re.fullmatch("[0-9a-f]{64}", name)]
+
+
 def test_the_database_was_migrated_once_before_the_application_started(stack):
     (migrate,) = stack.containers("migrate")
     assert migrate.attrs["State"]["ExitCode"] == 0

@@ -1,0 +1,141 @@
+"""Bake the defaults, start them, and tell the address: `make demo`.
+
+With Docker it is what `docker compose up` starts; without, the same project in one process.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from secrets import token_urlsafe
+from urllib.error import URLError
+
+from tests.baking import ROOT, bake
+from tests.lab import engine, host, images
+from tests.stack import base_images, free_port
+
+DEMO = ROOT / ".demo"
+PROJECT = DEMO / "out" / "my_project"
+SERVER = DEMO / "server.pid"
+SECONDS = 60  # until it must answer
+
+
+def say(line: str) -> None:
+    """Print a line of progress at once."""
+    print(f"demo: {line}", flush=True)
+
+
+def run(*command: str | Path, **environment: str) -> None:
+    """Run a command in the project, showing what it prints only when it fails."""
+    done = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\ndemo: failed: {' '.join(map(str, command))}")
+
+
+def stop() -> None:
+    """Stop an earlier demo, and remove it."""
+    if not PROJECT.exists():
+        return
+    if SERVER.exists():
+        pid = int(SERVER.read_text())
+        command = Path(f"/proc/{pid}/cmdline")
+        if command.exists() and b"config.asgi" in command.read_bytes():
+            os.kill(pid, signal.SIGTERM)
+    elif found := engine.current():
+        run("docker", "compose", "down", "--volumes", "--rmi=local", **found.env)
+    shutil.rmtree(DEMO)
+
+
+def with_docker(found: engine.Engine, port: int, account: dict[str, str]) -> None:
+    """Start the development stack. It goes on when this process has ended."""
+    say("getting the base images")
+    images.ensure(base_images(PROJECT), found.env)
+    say("docker compose up: building, migrating, starting nginx, two replicas and Redis")
+    # Without it the port is the default one, in the commands that people copy, too.
+    elsewhere = {} if port == 8000 else {"HTTP_PORT": str(port)}
+    environment = {**found.env, **elsewhere}
+    run("docker", "compose", "up", "--detach", "--wait", "--build", **environment)
+    names = [f"--env={name}" for name in account]
+    create = ["python", "manage.py", "createsuperuser", "--no-input"]
+    run("docker", "compose", "exec", "-T", *names, "app", *create, **environment, **account)
+
+
+def without_docker(port: int, account: dict[str, str]) -> None:
+    """Start the server by itself, in the background."""
+    say("no Docker engine answers: serving without Docker, on SQLite and in one process")
+    say("installing the project's packages")
+    run("uv", "venv", "--quiet")
+    python = PROJECT / ".venv" / "bin" / "python"
+    run("uv", "pip", "sync", "--quiet", f"--python={python}", "requirements.txt")
+    run(python, "manage.py", "migrate", "--verbosity=0")
+    run(python, "manage.py", "createsuperuser", "--no-input", **account)
+    with (DEMO / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [python, "-m", "serve"],
+            cwd=PROJECT,
+            env=os.environ | {"BIND": f"127.0.0.1:{port}"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    SERVER.write_text(str(server.pid))
+
+
+def wait(url: str) -> None:
+    """Wait until a page is there."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except URLError:
+            time.sleep(0.2)
+    sys.exit(f"demo: {url} does not answer; see {DEMO}")
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stop", action="store_true", help="stop and remove an earlier demo")
+    stop()
+    if parser.parse_args().stop:
+        return
+    say("baking the defaults")
+    DEMO.mkdir()
+    bake(DEMO)
+    port = free_port(8000)
+    url = f"http://localhost:{port}/"
+    password = token_urlsafe(9)
+    account = {
+        "DJANGO_SUPERUSER_USERNAME": "demo",
+        "DJANGO_SUPERUSER_PASSWORD": password,
+        "DJANGO_SUPERUSER_EMAIL": "demo@example.com",
+    }
+    try:
+        if found := engine.current():
+            with_docker(found, port, account)
+        else:
+            without_docker(port, account)
+    except host.LabError as error:
+        sys.exit(f"demo: {error}")
+    wait(url)
+    say(f"log in as demo with the password {password}; stop it with `make demo-stop`")
+    say(f"serving at {url}")
+
+
+if __name__ == "__main__":
+    main()
