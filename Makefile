@@ -33,6 +33,10 @@ check: .venv ## Run the tests that need no Docker
 	@$(RUN) ruff format --check .
 	@$(RUN) python -m pytest tests/bake
 
+.PHONY: bench
+bench: .venv ## Measure: bake, image, start, rebuild
+	@$(RUN) python -m bench.sizes
+
 .PHONY: locks
 locks: .venv ## Make the locks again, after a change of dependencies
 	@$(RUN) python -m tests.locks

@@ -30,6 +30,12 @@ def combination(request) -> dict[str, str]:
     return request.param
 
 
+@pytest.fixture(scope="session")
+def project(combination, tmp_path_factory) -> Path:
+    """A project baked from a combination. Look, but do not write."""
+    return bake(tmp_path_factory.mktemp("bake"), **combination)
+
+
 def baked(folder: Path, combination: dict[str, str], slug: str) -> Path:
     """Bake a project that will be booted, and see to it that its base images are there."""
     project = bake(folder, project_slug=slug, **combination)

@@ -5,14 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import bake
-
-
-@pytest.fixture(scope="session")
-def project(combination, tmp_path_factory) -> Path:
-    """A project baked from a combination. Look, but do not write."""
-    return bake(tmp_path_factory.mktemp("bake"), **combination)
-
 
 @pytest.fixture(scope="session")
 def environment(project, tmp_path_factory) -> Path:

@@ -1,0 +1,108 @@
+"""How long the steps of a newcomer and of a deploy take, and how much they ship: `make bench`.
+
+Medians of several rounds, on whatever machine this is: compare within one run.
+"""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import docker
+import httpx
+from docker.models.images import Image
+
+from tests.baking import bake
+from tests.lab import engine, images
+from tests.stack import Stack, base_images
+
+ROUNDS = 5
+
+
+def seconds(step: Callable[[], object]) -> float:
+    """Return how long a step takes."""
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+def median(what: str, step: Callable[[], float]) -> float:
+    """Return the median of what a step measures in each round."""
+    print(f"bench: {what}", file=sys.stderr)
+    return statistics.median(step() for _ in range(ROUNDS))
+
+
+def layers(image: Image) -> dict[str, int]:
+    """Return the uppermost layers of an image, down to one without files, with their bytes."""
+    # Both newest first. History has an entry of size 0 for each instruction that made no layer.
+    sizes = [entry["Size"] for entry in image.history() if entry["Size"]]
+    return dict(zip(reversed(image.attrs["RootFS"]["Layers"]), sizes, strict=False))
+
+
+def first_page(stack: Stack) -> float:
+    """Return the seconds from `docker compose up`, with empty volumes, to the first page."""
+    stack.compose("down", "--volumes")
+    started = time.perf_counter()
+    stack.compose("up", "--detach")
+    while True:
+        try:
+            if httpx.get(stack.url).status_code == 200:
+                return time.perf_counter() - started
+        except httpx.TransportError:
+            time.sleep(0.05)
+
+
+def rebuild(stack: Stack) -> tuple[float, int]:
+    """Return the seconds that a build takes after a one-line edit, and the bytes of new layers."""
+    name = f"{stack.project.name}-app"
+    before = docker.from_env().images.get(name)
+    views = stack.project / "rooms" / "views.py"
+    views.write_text(views.read_text() + f"\n# edited at {time.time()}\n")
+    took = seconds(lambda: stack.compose("build", "--quiet"))
+    after = docker.from_env().images.get(name)
+    known = set(before.attrs["RootFS"]["Layers"])
+    return took, sum(size for digest, size in layers(after).items() if digest not in known)
+
+
+def main() -> None:
+    """Measure everything and print a table."""
+    os.environ.update(engine.ensure().env)
+    rows = []
+    with TemporaryDirectory() as folder:
+        places = iter(range(ROUNDS + 1))
+
+        def bake_once() -> float:
+            place = Path(folder) / str(next(places))
+            place.mkdir()
+            return seconds(lambda: bake(place))
+
+        rows.append(("bake", f"{median('bake', bake_once):.2f} s"))
+        place = Path(folder) / "stack"
+        place.mkdir()
+        stack = Stack(bake(place, project_slug="measured"))
+        images.ensure(base_images(stack.project))
+        try:
+            stack.compose("build", "--quiet")
+            image = docker.from_env().images.get("measured-app")
+            base = docker.from_env().images.get("python:3.13-slim-trixie")
+            added = (image.attrs["Size"] - base.attrs["Size"]) / 1e6
+            rows.append(("image over its base", f"{added:.1f} MB"))
+            waited = median("empty volumes to the first page", lambda: first_page(stack))
+            rows.append(("empty volumes to the first migrated page", f"{waited:.1f} s"))
+            rebuilt = [rebuild(stack) for _ in range(ROUNDS)]
+            rows.append(
+                ("build after a one-line edit", f"{statistics.median(t for t, _ in rebuilt):.1f} s")
+            )
+            shipped = statistics.median(size for _, size in rebuilt) / 1e6
+            rows.append(("new layers after it", f"{shipped:.2f} MB"))
+        finally:
+            stack.down()
+    for what, figure in rows:
+        print(f"| {what} | {figure} |")
+
+
+if __name__ == "__main__":
+    main()

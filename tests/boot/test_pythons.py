@@ -1,0 +1,26 @@
+"""The Python versions that pyproject.toml promises, beside the image's and this machine's."""
+
+import shutil
+
+import docker
+import pytest
+
+from tests.lab import images
+
+
+@pytest.mark.parametrize("version", ["3.14"])
+def test_its_own_tests_pass_on_another_python(engine, project, version, tmp_path):
+    image = f"python:{version}-slim-trixie"
+    images.ensure([image])
+    copy = shutil.copytree(project, tmp_path / "project")
+    install = "pip install --quiet --root-user-action=ignore --require-hashes"
+    output = docker.from_env().containers.run(
+        image,
+        ["sh", "-ec", f"{install} -r requirements-dev.txt; python -m pytest -q -W error"],
+        volumes={str(copy): {"bind": "/project", "mode": "rw"}},
+        working_dir="/project",
+        remove=True,
+        stderr=True,
+    )
+    assert " passed" in output.decode()
+    assert " failed" not in output.decode()
