@@ -1,10 +1,16 @@
 """What comes back by itself when a part of the stack goes away."""
 
+import time
+
 import httpx
 import pytest
 from websockets import ConnectionClosed
 
 from tests.stack import Stack, eventually
+
+# Until a replica listens to Redis again: channels_redis tries once a second. What is said before
+# that is kept in the database, but not delivered.
+RESUBSCRIBED = 4  # seconds
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,7 +35,9 @@ def answers(stack: Stack, path: str) -> bool:
 
 def test_redis_may_die_and_come_back(stack):
     browser = stack.browser("ada")
-    with stack.room("redis", browser) as before, stack.room("redis", browser) as other:
+    with stack.room("redis", browser) as speaker, stack.room("redis", browser) as listener:
+        speaker.say("before")
+        assert listener.hear() == ("ada", "before")
         kill(stack, "redis")
         ready = stack.browser().get("/readyz")
         assert (ready.status_code, ready.json()["redis"]) == (503, False)
@@ -38,18 +46,15 @@ def test_redis_may_die_and_come_back(stack):
 
         stack.compose("start", "redis")
         eventually("ready again", lambda: answers(stack, "/readyz"))
-
-        def heard() -> bool:
-            before.say("are you there?")
-            try:
-                return other.hear(timeout=2) == ("ada", "are you there?")
-            except TimeoutError:
-                return False
-
-        eventually("sockets that were open hear each other again", heard)
-        with stack.room("redis", browser) as after:
-            after.say("hello")
-            assert after.hear() == ("ada", "hello")
+        time.sleep(RESUBSCRIBED)
+        assert speaker.hear() == ("ada", "before")
+        for text in ("after", "and again"):
+            speaker.say(text)
+            for person in (speaker, listener):
+                assert person.hear() == ("ada", text)
+        with stack.room("redis", browser) as newcomer:
+            newcomer.say("hello")
+            assert newcomer.hear() == ("ada", "hello")
 
 
 def test_what_is_said_while_redis_is_away_is_kept_and_the_speaker_is_told(stack):

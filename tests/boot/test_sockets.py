@@ -85,7 +85,7 @@ def test_a_burst_reaches_everyone_whole_and_in_order(two_replicas):
 
 
 def test_a_quiet_room_stays_open(two_replicas):
-    """redis-py 8 gives up on a quiet connection after 5 s, unless told otherwise."""
+    """redis-py 8 gives up on a quiet connection after 5 s: a core channel layer would close."""
     speaker, listener = two_replicas
     with pytest.raises(TimeoutError):
         listener.hear(timeout=12)

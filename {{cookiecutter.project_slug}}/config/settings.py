@@ -73,16 +73,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if contract.REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
-            # The core layer loses messages over its capacity: https://github.com/django/channels_redis/issues/181
+            # Not the core layer: it drops messages over its capacity, and closes all sockets when
+            # Redis restarts. https://github.com/django/channels_redis/issues/181
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {
                 "hosts": [
                     {
                         "address": contract.REDIS_URL,
-                        # redis-py 8 gives up on a quiet connection after 5 s and pools 100 of them:
-                        # https://github.com/django/channels_redis/issues/422
-                        "socket_timeout": None,
-                        "max_connections": 10_000,
                         # A pool goes without the retries that redis-py's own client has, and
                         # would fail once for each connection after Redis was restarted.
                         "retry": Retry(ExponentialWithJitterBackoff(cap=1, base=0.1), 3),
