@@ -12,14 +12,16 @@ answers = json.loads(r"""{{ cookiecutter | tojson }}""")
 # tests/bake/test_answers.py compares the list with the locks.
 TAKEN = sys.stdlib_module_names | set(
     """
-    anyio asgiref channels channels_redis click compose config cssbeautifier dj_database_url
-    dj_email_url django django_cache_url djlint dotenv editorconfig environs h11 httptools idna
-    iniconfig jsbeautifier json5 manage marshmallow msgpack nginx packaging pathspec pluggy py
-    pygments pyproject pytest pytest_asyncio pytest_django pythonjsonlogger realtime redis
-    regex requirements rooms ruff serve servestatic sqlparse test tests typing_extensions uvicorn
-    uvloop watchfiles websockets yaml
+    anyio asgiref async_timeout channels channels_redis click colorama compose config
+    cssbeautifier dj_database_url dj_email_url django django_cache_url djlint dotenv
+    editorconfig environs h11 httptools idna iniconfig jsbeautifier json5 manage marshmallow
+    msgpack nginx packaging pathspec pluggy py pygments pyproject pytest pytest_asyncio
+    pytest_django python_dotenv python_json_logger pythonjsonlogger pyyaml realtime redis regex
+    requirements rooms ruff serve servestatic sqlparse test tests typing_extensions tzdata
+    uvicorn uvloop watchfiles websockets yaml
     """.split()  # noqa: SIM905
 )
+NAME = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,70}"
 SLUG = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"  # what Python, Compose and image names all accept
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123
 DOMAIN = rf"localhost|({LABEL}\.)+(?!\d+$){LABEL}"
@@ -28,8 +30,8 @@ EMAIL = rf"[^\s@'\"\\]+@({DOMAIN})"
 
 def refusals(project_name, project_slug, domain_name, author_email, **_):
     """Yield a line for each answer that cannot be used."""
-    if not project_name.strip() or re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", project_name):
-        yield "project_name must be one line of printable text."
+    if not re.fullmatch(NAME, project_name) or not project_name.strip():
+        yield f"project_name {project_name!r} must be one line of at most 70 characters."
     if not re.fullmatch(SLUG, project_slug):
         yield (
             f"project_slug {project_slug!r} must be lower-case letters, digits and single"
@@ -38,8 +40,8 @@ def refusals(project_name, project_slug, domain_name, author_email, **_):
     elif keyword.iskeyword(project_slug) or project_slug in TAKEN:
         yield f"project_slug {project_slug!r} is taken by Python or a package; choose another."
     if len(domain_name) > 253 or not re.fullmatch(DOMAIN, domain_name):
-        yield f"domain_name {domain_name!r} must be a plain domain such as example.com."
-    if not re.fullmatch(EMAIL, author_email):
+        yield f"domain_name {domain_name!r} must be a domain such as example.com, in lower case."
+    if len(author_email) > 80 or not re.fullmatch(EMAIL, author_email):
         yield f"author_email {author_email!r} must be an address such as admin@example.com."
 
 

@@ -20,10 +20,13 @@ def command(*, reload: bool = False) -> list[str]:
     Args:
         reload: start anew whenever a source file changes, for development.
     """
-    host, _, port = contract.BIND.rpartition(":")
+    if contract.BIND.startswith("unix:"):
+        bind = {"uds": contract.BIND.removeprefix("unix:")}
+    else:
+        host, _, port = contract.BIND.rpartition(":")
+        bind = {"host": host.strip("[]"), "port": port}
     options = {
-        **({"uds": port} if host == "unix" else {"host": host.strip("[]"), "port": port}),
-        "limit-concurrency": contract.MAX_CONNECTIONS,
+        **bind,
         "timeout-keep-alive": contract.KEEPALIVE_TIMEOUT,
         "timeout-graceful-shutdown": contract.REQUEST_TIMEOUT,
         "ws-max-size": contract.WS_MAX_MESSAGE_BYTES,

@@ -24,6 +24,7 @@ NAMES = [
     "<b>bold</b> & {braces}",
     "100% #1 $HOME `id`: yes",
     "Rocket 🚀 family 👩‍👩‍👧",
+    "x" * 70,
 ]
 
 
@@ -56,7 +57,7 @@ REFUSED = {
         *("1st_project", "my-project", "my project", "MyProject", "_private", "trailing_", "a__b"),
         *("class", "json", "test", "django", "channels", "uvicorn", "config", "../up", "naïve"),
     ],
-    "project_name": [" ", "two\nlines", "tab\there", "line\u2028separator"],
+    "project_name": [" ", "two\nlines", "tab\there", "line\u2028separator", "x" * 71],
     "domain_name": ["http://example.com", "example.com:8000", "exa mple.com", "example", "-a.com"]
     + ["a..com", "1.2.3.4", "example.com/path", f"{'a' * 64}.com", f"{'a.' * 130}com", ""],
     "author_email": ["nobody", "@example.com", "a@b", "a b@example.com", "'a'@example.com", ""],
@@ -92,7 +93,7 @@ def test_a_choice_that_is_not_on_offer_is_refused(tmp_path):
         bake(tmp_path, asgi_server="wsgiref")
 
 
-def test_no_project_may_be_named_like_a_package_that_it_imports(environment: Path):
+def test_no_project_may_be_named_like_what_it_imports_or_depends_on(environment: Path, project):
     (site,) = environment.parent.glob("lib/python*/site-packages")
     imported = {
         file.parts[0].removesuffix(".py")
@@ -100,10 +101,12 @@ def test_no_project_may_be_named_like_a_package_that_it_imports(environment: Pat
         for file in Distribution.at(metadata).files or ()
         if file.suffix == ".py" and not file.parts[0].endswith(".dist-info")
     }
+    lock = (project / "requirements-dev.txt").read_text()
+    locked = {re.sub("[-.]", "_", name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
     own = {path.stem for path in (ROOT / "{{cookiecutter.project_slug}}").iterdir()}
     namespace: dict = {}
     hook = (ROOT / "hooks" / "pre_gen_project.py").read_text()
     exec("import sys\n" + hook[hook.index("TAKEN =") : hook.index("SLUG =")], namespace)
-    possible = {name for name in imported | own if re.fullmatch("[a-z][a-z0-9_]*", name)}
+    possible = {name for name in imported | locked | own if re.fullmatch("[a-z][a-z0-9_]*", name)}
     assert "django" in possible
     assert possible - namespace["TAKEN"] == set()

@@ -53,8 +53,8 @@ def test_python_and_templates_are_formatted_and_clean(project, environment):
     for command in (
         ["ruff", "check", "--no-cache", "."],
         ["ruff", "format", "--no-cache", "--check", "."],
-        ["djlint", "--lint", "--quiet", "rooms"],
-        ["djlint", "--check", "--quiet", "rooms"],
+        ["djlint", "--lint", "--quiet", "config", "rooms"],
+        ["djlint", "--check", "--quiet", "config", "rooms"],
     ):
         done = subprocess.run(
             [environment / command[0], *command[1:]], cwd=project, capture_output=True, text=True

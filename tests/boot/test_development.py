@@ -64,9 +64,9 @@ def test_a_template_that_was_changed_is_served(development):
 
 
 def test_a_style_sheet_that_was_changed_is_served(development):
-    style = development.project / "rooms" / "static" / "rooms" / "style.css"
+    style = development.project / "config" / "static" / "site" / "style.css"
     style.write_text(style.read_text() + "\n.changed { color: red }\n")
-    assert ".changed" in page(development, "/static/rooms/style.css")
+    assert ".changed" in page(development, "/static/site/style.css")
 
 
 def test_a_new_migration_is_applied_by_the_next_up(development):

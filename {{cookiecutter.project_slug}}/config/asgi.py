@@ -10,15 +10,14 @@ pages = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import OriginValidator  # noqa: E402
-from django.conf import settings  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from config import contract  # noqa: E402
 from realtime.consumers import EchoConsumer, NotFoundConsumer  # noqa: E402
 from realtime.database import DatabaseThreads  # noqa: E402
 from realtime.health import Health  # noqa: E402
 from realtime.lifespan import lifespan  # noqa: E402
+from realtime.limit import ConnectionLimit  # noqa: E402
+from realtime.origin import SameOrigin  # noqa: E402
 from rooms import routes as rooms  # noqa: E402
 
 sockets = URLRouter(
@@ -30,14 +29,13 @@ sockets = URLRouter(
 )
 
 application = Health(
-    ProtocolTypeRouter(
-        {
-            "http": pages,
-            "websocket": OriginValidator(
-                AuthMiddlewareStack(DatabaseThreads(sockets)),
-                [*settings.ALLOWED_HOSTS, *contract.WS_ALLOWED_ORIGINS],
-            ),
-            "lifespan": lifespan,
-        }
+    ConnectionLimit(
+        ProtocolTypeRouter(
+            {
+                "http": pages,
+                "websocket": SameOrigin(DatabaseThreads(AuthMiddlewareStack(sockets))),
+                "lifespan": lifespan,
+            }
+        )
     )
 )

@@ -1,11 +1,15 @@
 """The contract: one environment, read and checked here, once, and nowhere else.
 
-`.env.example` tells what each variable is for. Any of them may be given as `NAME_FILE`, the path
-of a file that holds the value, which is how Docker hands out secrets. A value that cannot be read
-ends the process with a line that names its variable.
+`.env.example` tells what each variable is for. Each may be given as `NAME_FILE`, the path of a file
+that holds the value, which is how Docker hands out secrets. A value that cannot be read ends the
+process with a line that names its variable.
 """
 
+import os
+import shlex
 import sys
+from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 from environs import EnvValidationError, FileAwareEnv
@@ -25,20 +29,41 @@ class Env(FileAwareEnv):
 
 
 env = Env(eager=False, strip_whitespace=True)
-env.read_env(BASE_DIR / ".env")
+# Containers have its lines in their environment, and may not be allowed to read the file.
+if os.access(BASE_DIR / ".env", os.R_OK):
+    env.read_env(BASE_DIR / ".env")
 
 at_least_0 = check.Range(min=0)
 at_least_1 = check.Range(min=1)
 
+
+def commas(text: str) -> list[str]:
+    """Split at commas; blanks around the items do not count."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def networks(text: str) -> list[str]:
+    """Split at commas. Raises ValueError if an item is neither an address nor a network."""
+    return [item for item in commas(text) if ip_network(item)]
+
+
+def parse(name: str, read: Callable[[str], list[str]], default: str = "") -> list[str]:
+    """Read a variable with a function that raises ValueError where it cannot."""
+    try:
+        return read(env.str(name, default))
+    except ValueError as error:
+        sys.exit(f"{name}: {error}.")
+
+
 # The site
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", validate=check.Length(min=1))
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", [])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+ALLOWED_HOSTS = parse("ALLOWED_HOSTS", commas)
+CSRF_TRUSTED_ORIGINS = parse("CSRF_TRUSTED_ORIGINS", commas)
 HTTPS_ONLY = env.bool("HTTPS_ONLY", False)
 DATABASE_URL = env.dj_db_url("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 REDIS_URL = env.str("REDIS_URL", "")
-EMAIL_URL = env.dj_email_url("EMAIL_URL", "consolemail://")
+EMAIL_URL = env.dj_email_url("EMAIL_URL", "consolemail://" if DEBUG else "dummymail://")
 
 # The processes
 BIND = env.str(
@@ -49,11 +74,11 @@ BIND = env.str(
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 1, validate=at_least_1)
 MAX_CONNECTIONS = env.int("MAX_CONNECTIONS", 10_000, validate=at_least_1)
 MAX_REQUESTS = env.int("MAX_REQUESTS", 0, validate=at_least_0)
-TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
+TRUSTED_PROXIES = parse("TRUSTED_PROXIES", networks, "127.0.0.1,::1")
 
 # Times, in seconds
 REQUEST_TIMEOUT = env.int("REQUEST_TIMEOUT", 60, validate=at_least_1)
-KEEPALIVE_TIMEOUT = env.int("KEEPALIVE_TIMEOUT", 75, validate=at_least_1)
+KEEPALIVE_TIMEOUT = env.int("KEEPALIVE_TIMEOUT", 75, validate=check.Range(min=6))  # nginx: 5
 PROXY_READ_TIMEOUT = env.int("PROXY_READ_TIMEOUT", 75, validate=at_least_1)
 STOP_GRACE_SECONDS = env.int("STOP_GRACE_SECONDS", 75, validate=at_least_1)
 
@@ -61,7 +86,7 @@ STOP_GRACE_SECONDS = env.int("STOP_GRACE_SECONDS", 75, validate=at_least_1)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 10 * 1024**2, validate=at_least_1)
 
 # WebSockets
-WS_ALLOWED_ORIGINS = env.list("WS_ALLOWED_ORIGINS", [])
+WS_ALLOWED_ORIGINS = parse("WS_ALLOWED_ORIGINS", commas)
 WS_MAX_MESSAGE_BYTES = env.int("WS_MAX_MESSAGE_BYTES", 1024**2, validate=at_least_1)
 WS_PING_INTERVAL = env.int("WS_PING_INTERVAL", 20, validate=at_least_1)
 WS_PING_TIMEOUT = env.int("WS_PING_TIMEOUT", 20, validate=at_least_1)
@@ -75,7 +100,7 @@ LOG_FORMAT = env.str(
 )
 
 # Passed through to the server as they are
-SERVER_ARGS = env.str("SERVER_ARGS", "")
+SERVER_ARGS = parse("SERVER_ARGS", shlex.split)
 
 try:
     env.seal()

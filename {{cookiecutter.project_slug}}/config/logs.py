@@ -23,9 +23,10 @@ LOGGING = {
             "class": "logging.StreamHandler",
             "stream": "ext://sys.stdout",
             "formatter": contract.LOG_FORMAT,
+            "level": contract.LOG_LEVEL,
         },
     },
     "root": {"handlers": ["stdout"], "level": contract.LOG_LEVEL},
     # To name a logger is to take away the handlers of its library, so that all reaches the root.
-    "loggers": {"django": {"propagate": True}, **server.LOGGERS},
+    "loggers": server.LOGGERS,
 }

@@ -6,9 +6,8 @@ https://docs.djangoproject.com/en/5.2/ref/settings/
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
-from config import contract
+from config import contract, logs
 from config.contract import BASE_DIR
-from config.logs import LOGGING as LOGGING
 
 PROJECT_NAME = {{ cookiecutter.__project_name_literal }}
 
@@ -20,13 +19,15 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = contract.HTTPS_ONLY
 DATA_UPLOAD_MAX_MEMORY_SIZE = contract.MAX_BODY_BYTES
 SECURE_PROXY_SSL_HEADER = None  # the server reads X-Forwarded-Proto, from TRUSTED_PROXIES only
 
-ADMINS = [("Admin", "{{ cookiecutter.author_email }}")]
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = "{{ cookiecutter.author_email }}"
+SERVER_EMAIL = "{{ cookiecutter.author_email }}"
+DEFAULT_FROM_EMAIL = SERVER_EMAIL
+ADMINS = [("Admin", SERVER_EMAIL)]
 globals().update(contract.EMAIL_URL)  # EMAIL_HOST and its like
 
 INSTALLED_APPS = [
     "rooms",
     "realtime",
+    "config",
     "channels",
     "servestatic",
     "django.contrib.admin",
@@ -39,7 +40,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "config.staticfiles.Middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -47,6 +48,23 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+LOGGING = {
+    **logs.LOGGING,
+    "filters": {"production": {"()": "django.utils.log.RequireDebugFalse"}},
+    "handlers": {
+        **logs.LOGGING["handlers"],
+        "mail_admins": {
+            "class": "django.utils.log.AdminEmailHandler",
+            "level": "ERROR",
+            "filters": ["production"],
+        },
+    },
+    "loggers": {
+        **logs.LOGGING["loggers"],
+        "django": {"handlers": ["mail_admins"], "level": contract.LOG_LEVEL},
+    },
+}
 
 ASGI_APPLICATION = "config.asgi.application"
 ROOT_URLCONF = "config.urls"
@@ -95,7 +113,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "config.storage.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "config.staticfiles.Storage"},
 }
 # Every name that is kept carries a hash, so that any of them may be cached for ever.
 SERVESTATIC_KEEP_ONLY_HASHED_FILES = True

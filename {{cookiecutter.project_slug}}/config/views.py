@@ -21,7 +21,7 @@ def whoami(request: HttpRequest) -> JsonResponse:
     return JsonResponse(
         {
             "scheme": request.scheme,
-            "client": request.META["REMOTE_ADDR"],
+            "client": request.META.get("REMOTE_ADDR"),  # a Unix socket has none
             "host": request.get_host(),
             "root_path": request.META["SCRIPT_NAME"],
             "server": {"name": server.NAME, "version": version(server.NAME)},

@@ -1,4 +1,4 @@
-"""The example: rooms to talk in. Delete the folder, its routes in config/, and make it yours."""
+"""The example: rooms to talk in. README.md says how to delete it."""
 
 from django.apps import AppConfig
 

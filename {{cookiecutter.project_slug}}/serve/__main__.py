@@ -15,9 +15,16 @@ logger = logging.getLogger("serve")
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one, and return it. Each socket takes one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Raise the soft limit of open files to the hard one. Each socket takes one.
+
+    Returns:
+        How many there may be now.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS says that there is no limit, and refuses that
+        return soft
     return hard
 
 
@@ -30,7 +37,7 @@ def main() -> None:
 
     if conflicts := contract.conflicts():
         sys.exit("\n".join(conflicts))
-    command = [*server.command(reload=options.reload), *shlex.split(contract.SERVER_ARGS)]
+    command = [*server.command(reload=options.reload), *contract.SERVER_ARGS]
     if options.print:
         print(shlex.join(command))
         return

@@ -18,13 +18,14 @@ def livez(bind: str, timeout: float = 3) -> str:
     Raises:
         OSError: nothing listens there, or it does not answer in time.
     """
-    host, _, port = bind.rpartition(":")
-    if host == "unix":
+    if bind.startswith("unix:"):
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
-        connection.connect(port)
+        connection.connect(bind.removeprefix("unix:"))
     else:
-        connection = socket.create_connection(("localhost", int(port)), timeout)
+        host, _, port = bind.rpartition(":")
+        local = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))
+        connection = socket.create_connection((local, int(port)), timeout)
     with connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         return connection.makefile("rb").readline().decode().strip()

@@ -1,11 +1,17 @@
-"""Settings for the tests: nothing outside their own process, whatever the environment says."""
+"""Settings for the tests: nothing outside of them, whatever the environment and .env say."""
 
 import os
+import re
+from pathlib import Path
 
+example = Path(__file__).parent.parent / ".env.example"
+for name, default in re.findall(r"^#?([A-Z_]+)=(.*)$", example.read_text(), re.MULTILINE):
+    os.environ[name] = default
+    os.environ.pop(f"{name}_FILE", None)
 os.environ |= {
     "SECRET_KEY": "not a secret",
     "ALLOWED_HOSTS": "testserver",
-    "DEBUG": "false",
+    "BIND": "127.0.0.1:0",
     "DATABASE_URL": "sqlite://:memory:",
     "REDIS_URL": "",
 }

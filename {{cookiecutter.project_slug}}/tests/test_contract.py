@@ -19,6 +19,7 @@ def serve(*options: str, **environment: str) -> subprocess.CompletedProcess:
         env=os.environ | environment,
         capture_output=True,
         text=True,
+        timeout=30,
     )
 
 
@@ -43,6 +44,8 @@ def test_a_secret_can_be_a_file(tmp_path):
         {"WEB_CONCURRENCY": "many"},
         {"WEB_CONCURRENCY": "0"},
         {"BIND": "8000"},
+        {"TRUSTED_PROXIES": "nginx"},
+        {"SERVER_ARGS": "--one 'quote"},
         {"DATABASE_URL": "nonsense"},
         {"LOG_FORMAT": "xml"},
     ],
@@ -72,6 +75,11 @@ def test_variables_that_contradict_each_other_are_named_and_nothing_starts(contr
     assert started.stderr.count("\n") == 1
 
 
+def test_blanks_in_a_list_do_not_count():
+    command = serve("--print", TRUSTED_PROXIES=" 10.0.0.1, 10.0.0.2 ,")
+    assert "10.0.0.1,10.0.0.2 " in command.stdout
+
+
 def test_nginx_has_the_same_defaults():
     compose = (BASE_DIR / "compose.yaml").read_text()
     defaults = dict(re.findall(r"^ +([A-Z_]+): \${\1:-(\d+)}$", compose, re.MULTILINE))
@@ -82,7 +90,7 @@ def test_nginx_has_the_same_defaults():
 def test_every_variable_is_explained():
     example = (BASE_DIR / ".env.example").read_text()
     source = (BASE_DIR / "config" / "contract.py").read_text()
-    explained = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
-    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source))
-    assert explained - read == {"HTTP_PORT", "APP_REPLICAS"}  # Compose's own
+    explained = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
+    read = set(re.findall(r'(?:env\.\w+|parse)\(\s*"([A-Z_]+)"', source))
+    assert explained - read == {"COMPOSE_FILE", "HTTP_PORT", "APP_REPLICAS"}  # Compose's own
     assert read <= explained
