@@ -16,6 +16,7 @@ import httpx
 from docker.models.images import Image
 
 from tests.baking import bake
+from tests.conftest import deploy
 from tests.lab import engine, images
 from tests.stack import Stack, base_images
 
@@ -83,6 +84,7 @@ def main() -> None:
         place = Path(folder) / "stack"
         place.mkdir()
         stack = Stack(bake(place, project_slug="measured"))
+        deploy(stack.project, SECRET_KEY="measured", ALLOWED_HOSTS="localhost")
         images.ensure(base_images(stack.project))
         try:
             stack.compose("build", "--quiet")

@@ -1,8 +1,10 @@
 """Docker for the tests that boot something: the machine's own, or one made for the purpose."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_urlsafe
 
 import pytest
 
@@ -43,10 +45,26 @@ def baked(folder: Path, combination: dict[str, str], slug: str) -> Path:
     return project
 
 
+def deploy(project: Path, **settings: str) -> None:
+    """Make .env for production as the project's README says, with some settings changed."""
+    text = (project / ".env.example").read_text()
+    for key, value in settings.items():
+        text, found = re.subn(f"^#?{key}=.*$", f"{key}={value}", text, flags=re.MULTILINE)
+        assert found == 1, key
+    (project / ".env").write_text(text)
+
+
 @pytest.fixture(scope="session")
 def stack(engine, combination, tmp_path_factory) -> Iterator[Stack]:
     """The production stack, started from nothing; with two users, ada and bob, and root."""
-    stack = Stack(baked(tmp_path_factory.mktemp("boot"), combination, "booted"))
+    project = baked(tmp_path_factory.mktemp("boot"), combination, "booted")
+    deploy(
+        project,
+        SECRET_KEY=token_urlsafe(50),
+        ALLOWED_HOSTS="localhost",
+        REQUEST_TIMEOUT="4",  # so that a test need not wait for a minute
+    )
+    stack = Stack(project)
     try:
         stack.up()
         stack.add_user("ada")

@@ -57,8 +57,6 @@ class Stack:
     """One stack: `docker compose` in a project's folder, and what it serves."""
 
     project: Path
-    files: tuple[str, ...] = ("compose.yaml",)
-    """The compose files that are named; none is what `docker compose` reads by itself."""
     port: int = field(default_factory=lambda: free_port(8000))
 
     @property
@@ -72,9 +70,8 @@ class Stack:
         Raises:
             AssertionError: its exit status is not 0; the message is its output.
         """
-        files = [option for file in self.files for option in ("--file", file)]
         done = subprocess.run(
-            ["docker", "compose", "--ansi=never", "--progress=plain", *files, *arguments],
+            ["docker", "compose", "--ansi=never", "--progress=plain", *arguments],
             cwd=self.project,
             env=os.environ | ({} if self.port == 8000 else {"HTTP_PORT": str(self.port)}),
             stdin=subprocess.DEVNULL,
@@ -135,9 +132,9 @@ class Stack:
             for line in container.logs(**options).decode().splitlines()
         ]
 
-    def json_logs(self, service: str) -> list[dict]:
+    def json_logs(self, service: str, **options: object) -> list[dict]:
         """Return what they have written to stdout, parsed. Raises ValueError if it is not JSON."""
-        return [json.loads(line) for line in self.logs(service, stderr=False)]
+        return [json.loads(line) for line in self.logs(service, stderr=False, **options)]
 
     def browser(self, username: str | None = None) -> httpx.Client:
         """Return an HTTP client, which has logged in if a user is named."""

@@ -79,6 +79,16 @@ def test_the_server_uses_all_the_open_files_that_it_may(stack):
         assert f"up to {soft.decode()} open files" in app.logs().decode()
 
 
+def test_nginx_does_so_too(stack):
+    (nginx,) = stack.containers("nginx")
+    _, pids = nginx.exec_run(["cat", "/proc/1/task/1/children"])
+    for worker in pids.decode().split():
+        _, limits = nginx.exec_run(["cat", f"/proc/{worker}/limits"])
+        soft, hard = re.search(rb"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE).groups()
+        assert int(soft) == min(int(hard), 65536)
+    assert pids
+
+
 def test_the_application_logs_one_json_object_a_line(stack):
     lines = stack.json_logs("app")
     assert {"timestamp", "level", "logger", "message"} <= lines[0].keys()
@@ -96,9 +106,9 @@ def test_nginx_logs_one_json_object_a_line_without_query_strings(stack):
 
 
 def test_the_secret_is_in_no_image(stack):
-    (secret,) = re.findall(r"SECRET_KEY=(\w+)", (stack.project / ".env").read_text())
+    (secret,) = re.findall(r"SECRET_KEY=(\S+)", (stack.project / ".env").read_text())
     app = stack.containers("app")[0]
-    status, found = app.exec_run(["grep", "-rl", secret, "/app", "/opt/venv", "/data"])
+    status, found = app.exec_run(["grep", "-rlF", "-e", secret, "/app", "/opt/venv", "/data"])
     assert (status, found) == (1, b"")
     assert secret not in str(app.image.attrs) + str(app.image.history())
 

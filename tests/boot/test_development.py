@@ -13,7 +13,7 @@ from tests.stack import Stack, eventually
 def development(engine, combination, tmp_path_factory) -> Iterator[Stack]:
     """The stack that `docker compose up` starts, without copying, editing or exporting a thing."""
     project = baked(tmp_path_factory.mktemp("development"), combination, "developed")
-    stack = Stack(project, files=())
+    stack = Stack(project)
     try:
         stack.up()
         yield stack

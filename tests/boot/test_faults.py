@@ -1,6 +1,8 @@
 """What comes back by itself when a part of the stack goes away."""
 
+import socket
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -68,6 +70,43 @@ def test_what_is_said_while_redis_is_away_is_kept_and_the_speaker_is_told(stack)
         finally:
             stack.compose("start", "redis")
     eventually("ready again", lambda: answers(stack, "/readyz"))
+
+
+def test_a_replica_that_does_not_answer_is_given_up_once_and_asked_again_as_soon_as_it_does(stack):
+    """Timed out, a page is not asked of another replica; nor is a replica left out for it."""
+    before = time.time()
+    stack.compose("pause", "app")
+    try:
+        started = time.monotonic()
+        answer = stack.browser().get("/?slow")
+        assert answer.status_code == 504
+        assert time.monotonic() - started < 6  # REQUEST_TIMEOUT is 4 s
+    finally:
+        stack.compose("unpause", "app")
+    assert [answers(stack, "/") for _ in range(10)] == [True] * 10
+    timed_out = [line for line in stack.json_logs("nginx", since=before) if line["status"] == 504]
+    assert [line["upstream"].count(":8000") for line in timed_out] == [1]
+    # Docker takes a paused container for unhealthy until it has asked it again.
+    eventually("healthy", lambda: {app.health for app in stack.containers("app")} == {"healthy"})
+
+
+def test_uploads_that_never_end_do_not_bring_nginx_down(stack):
+    (nginx,) = stack.containers("nginx")
+    started = nginx.attrs["State"]["StartedAt"]
+    head = f"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10 * 1024**2}\r\n\r\n"
+    with ExitStack() as uploads:
+        for _ in range(30):
+            upload = uploads.enter_context(socket.create_connection(("127.0.0.1", stack.port)))
+            upload.settimeout(20)
+            upload.sendall(head.encode())
+            try:
+                upload.sendall(b"x" * (10 * 1024**2 - 1))
+            except (BrokenPipeError, ConnectionResetError):
+                break  # refused: no room for more of them
+        assert answers(stack, "/")
+    nginx.reload()
+    assert (nginx.attrs["State"]["StartedAt"], nginx.attrs["RestartCount"]) == (started, 0)
+    eventually("room for uploads again", lambda: answers(stack, "/"))
 
 
 def test_nginx_may_die_and_come_back(stack):
