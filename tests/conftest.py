@@ -1,5 +1,6 @@
 """Docker for the tests that boot something: the machine's own, or one made for the purpose."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -58,8 +59,12 @@ def deploy(project: Path, **settings: str) -> None:
 def stack(engine, combination, tmp_path_factory) -> Iterator[Stack]:
     """The production stack, started from nothing; with two users, ada and bob, and root."""
     project = baked(tmp_path_factory.mktemp("boot"), combination, "booted")
+    # As on machines that give a process few open files unless it asks for more.
+    few = {"ulimits": {"nofile": {"soft": 1024, "hard": 4096}}}
+    (project / "few.yaml").write_text(json.dumps({"services": {"app": few, "nginx": few}}))
     deploy(
         project,
+        COMPOSE_FILE="compose.yaml:few.yaml",
         SECRET_KEY=token_urlsafe(50),
         ALLOWED_HOSTS="localhost",
         REQUEST_TIMEOUT="4",  # so that a test need not wait for a minute
