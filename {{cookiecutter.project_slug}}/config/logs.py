@@ -1,4 +1,7 @@
-"""Logs: everything to stdout, one JSON object a line, or plain text for people."""
+"""Logs: everything to stdout, one JSON object a line, or plain text for people.
+
+Errors of pages are mailed to the ADMINS, too, where EMAIL_URL says how.
+"""
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 
@@ -29,4 +32,22 @@ LOGGING = {
     "root": {"handlers": ["stdout"], "level": contract.LOG_LEVEL},
     # To name a logger is to take away the handlers of its library, so that all reaches the root.
     "loggers": server.LOGGERS,
+}
+
+# Once there are settings to send mail with.
+DJANGO_LOGGING = {
+    **LOGGING,
+    "filters": {"production": {"()": "django.utils.log.RequireDebugFalse"}},
+    "handlers": {
+        **LOGGING["handlers"],
+        "mail_admins": {
+            "class": "django.utils.log.AdminEmailHandler",
+            "level": "ERROR",
+            "filters": ["production"],
+        },
+    },
+    "loggers": {
+        **LOGGING["loggers"],
+        "django": {"handlers": ["mail_admins"], "level": contract.LOG_LEVEL},
+    },
 }

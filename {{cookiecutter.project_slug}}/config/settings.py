@@ -6,8 +6,9 @@ https://docs.djangoproject.com/en/5.2/ref/settings/
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
-from config import contract, logs
+from config import contract
 from config.contract import BASE_DIR
+from config.logs import DJANGO_LOGGING
 
 PROJECT_NAME = {{ cookiecutter.__project_name_literal }}
 
@@ -17,7 +18,6 @@ ALLOWED_HOSTS = contract.ALLOWED_HOSTS
 CSRF_TRUSTED_ORIGINS = contract.CSRF_TRUSTED_ORIGINS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = contract.HTTPS_ONLY
 DATA_UPLOAD_MAX_MEMORY_SIZE = contract.MAX_BODY_BYTES
-SECURE_PROXY_SSL_HEADER = None  # the server reads X-Forwarded-Proto, from TRUSTED_PROXIES only
 
 SERVER_EMAIL = "{{ cookiecutter.author_email }}"
 DEFAULT_FROM_EMAIL = SERVER_EMAIL
@@ -49,22 +49,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-LOGGING = {
-    **logs.LOGGING,
-    "filters": {"production": {"()": "django.utils.log.RequireDebugFalse"}},
-    "handlers": {
-        **logs.LOGGING["handlers"],
-        "mail_admins": {
-            "class": "django.utils.log.AdminEmailHandler",
-            "level": "ERROR",
-            "filters": ["production"],
-        },
-    },
-    "loggers": {
-        **logs.LOGGING["loggers"],
-        "django": {"handlers": ["mail_admins"], "level": contract.LOG_LEVEL},
-    },
-}
+LOGGING = DJANGO_LOGGING
 
 ASGI_APPLICATION = "config.asgi.application"
 ROOT_URLCONF = "config.urls"
