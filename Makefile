@@ -31,7 +31,7 @@ test: .venv ## Run every test: bake, boot, break, browse
 check: .venv ## Run the tests that need no Docker
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) python -m pytest tests/bake
+	@$(RUN) python -m pytest --numprocesses=auto tests/bake
 
 .PHONY: bench
 bench: .venv ## Measure: bake, image, start, rebuild

@@ -14,11 +14,11 @@ TAKEN = sys.stdlib_module_names | set(
     """
     anyio asgiref async_timeout channels channels_redis click colorama compose config
     cssbeautifier dj_database_url dj_email_url django django_cache_url djlint dotenv
-    editorconfig environs h11 httptools idna iniconfig jsbeautifier json5 manage marshmallow
-    msgpack nginx packaging pathspec pluggy py pygments pyproject pytest pytest_asyncio
-    pytest_django python_dotenv python_json_logger pythonjsonlogger pyyaml realtime redis regex
-    requirements rooms ruff serve servestatic sqlparse test tests typing_extensions tzdata
-    uvicorn uvloop watchfiles websockets yaml
+    editorconfig environs gunicorn h11 httptools idna iniconfig jsbeautifier json5 manage
+    marshmallow msgpack nginx packaging pathspec pluggy py pygments pyproject pytest
+    pytest_asyncio pytest_django python_dotenv python_json_logger pythonjsonlogger pyyaml
+    realtime redis regex requirements rooms ruff serve servestatic sqlparse test tests
+    typing_extensions tzdata uvicorn uvicorn_worker uvloop watchfiles websockets yaml
     """.split()  # noqa: SIM905
 )
 NAME = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,70}"

@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -11,20 +12,28 @@ import pytest
 
 from tests.baking import bake, combinations, name
 from tests.lab import engine as engines
-from tests.lab import images
+from tests.lab import host, images
 from tests.stack import Stack, base_images
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[None]:
+def aloud(pytestconfig) -> Callable[[], AbstractContextManager]:
+    """Let long steps show that they live, where pytest would keep what they print to itself."""
+    return pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled
+
+
+@pytest.fixture(scope="session")
+def engine(aloud) -> Iterator[None]:
     """A Docker Engine, in the environment of these tests and of what they run."""
-    engine = engines.ensure()
+    with aloud():
+        engine = engines.ensure()
     before = dict(os.environ)
     os.environ.update(engine.env)
     yield
     os.environ.clear()
     os.environ.update(before)
-    engines.stop(engine)
+    with aloud():
+        engines.stop(engine)
 
 
 @pytest.fixture(scope="session", params=combinations(), ids=name)
@@ -39,11 +48,18 @@ def project(combination, tmp_path_factory) -> Path:
     return bake(tmp_path_factory.mktemp("bake"), **combination)
 
 
-def baked(folder: Path, combination: dict[str, str], slug: str) -> Path:
-    """Bake a project that will be booted, and see to it that its base images are there."""
-    project = bake(folder, project_slug=slug, **combination)
-    images.ensure(base_images(project))
-    return project
+@contextmanager
+def booted(project: Path, aloud: Callable[[], AbstractContextManager]) -> Iterator[Stack]:
+    """Start a project's stack from nothing, base images and all; remove it in the end."""
+    stack = Stack(project)
+    with aloud():
+        images.ensure(base_images(project))
+    try:
+        with aloud(), host.step(f"booting {project.name}"):
+            stack.up()
+        yield stack
+    finally:
+        stack.down()
 
 
 def deploy(project: Path, **settings: str) -> None:
@@ -56,9 +72,10 @@ def deploy(project: Path, **settings: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(engine, combination, tmp_path_factory) -> Iterator[Stack]:
+def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
     """The production stack, started from nothing; with two users, ada and bob, and root."""
-    project = baked(tmp_path_factory.mktemp("boot"), combination, "booted")
+    slug = f"booted_{combination['asgi_server']}"
+    project = bake(tmp_path_factory.mktemp("boot"), project_slug=slug, **combination)
     # As on machines that give a process few open files unless it asks for more.
     few = {"ulimits": {"nofile": {"soft": 1024, "hard": 4096}}}
     (project / "few.yaml").write_text(json.dumps({"services": {"app": few, "nginx": few}}))
@@ -69,12 +86,8 @@ def stack(engine, combination, tmp_path_factory) -> Iterator[Stack]:
         ALLOWED_HOSTS="localhost",
         REQUEST_TIMEOUT="4",  # so that a test need not wait for a minute
     )
-    stack = Stack(project)
-    try:
-        stack.up()
+    with booted(project, aloud) as stack:
         stack.add_user("ada")
         stack.add_user("bob")
         stack.add_user("root", staff=True)
         yield stack
-    finally:
-        stack.down()

@@ -14,12 +14,8 @@ LOGGERS = {
 }
 
 
-def command(*, reload: bool = False) -> list[str]:
-    """Return the command that serves the application.
-
-    Args:
-        reload: start anew whenever a source file changes, for development.
-    """
+def command() -> list[str]:
+    """Return the command that serves the application."""
     if contract.BIND.startswith("unix:"):
         bind = {"uds": contract.BIND.removeprefix("unix:")}
     else:
@@ -27,6 +23,7 @@ def command(*, reload: bool = False) -> list[str]:
         bind = {"host": host.strip("[]"), "port": port}
     options = {
         **bind,
+        "workers": contract.WEB_CONCURRENCY,
         "timeout-keep-alive": contract.KEEPALIVE_TIMEOUT,
         "timeout-graceful-shutdown": contract.REQUEST_TIMEOUT,
         "ws-max-size": contract.WS_MAX_MESSAGE_BYTES,
@@ -42,12 +39,9 @@ def command(*, reload: bool = False) -> list[str]:
             "limit-max-requests": contract.MAX_REQUESTS,
             "limit-max-requests-jitter": contract.MAX_REQUESTS // 10,
         }
-    if not reload:
-        options["workers"] = contract.WEB_CONCURRENCY
     return [
         *(sys.executable, "-m", "uvicorn", "config.asgi:application"),
         *(f"--{name}={value}" for name, value in options.items()),
         "--access-log" if contract.DEBUG else "--no-access-log",
         "--no-server-header",
-        *(("--reload", "--reload-include=*.html") if reload else ()),
     ]

@@ -12,6 +12,9 @@ import pytest
 from tests import locks
 from tests.baking import CHOICES, ROOT, bake, name
 
+# A server that is a part of another one.
+BUILT_ON = {"gunicorn": ["uvicorn"]}
+
 
 def texts(project: Path) -> dict[str, str]:
     """Return the text of every file of a project."""
@@ -24,7 +27,7 @@ def texts(project: Path) -> dict[str, str]:
 
 def test_the_server_asked_for_is_the_server_baked(project, combination):
     server = combination["asgi_server"]
-    others = set(CHOICES["asgi_server"]) - {server}
+    others = set(CHOICES["asgi_server"]) - {server, *BUILT_ON.get(server, ())}
     assert f'NAME = "{server}"' in (project / "serve" / "server.py").read_text()
     assert re.search(rf"^{server}==", (project / "requirements.txt").read_text(), re.MULTILINE)
     for path, text in texts(project).items():

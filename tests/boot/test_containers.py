@@ -1,5 +1,6 @@
 """The containers themselves: what they may do, and what they say."""
 
+import json
 import re
 import time
 from datetime import datetime
@@ -148,12 +149,14 @@ def test_replicas_come_and_go_while_it_runs(stack):
 
 def alarms(stack: Stack, **period: float) -> list[str]:
     """Return the lines of all services in a period that would make somebody look twice."""
+    lines = [line for service in [*SERVICES, "migrate"] for line in stack.logs(service, **period)]
+    said = [line for line in lines if not line.startswith(("{", "  Applying "))]
+    unknown = [line for line in said if not any(known in line for known in KNOWN_WARNINGS)]
+    logged = [json.loads(line) for line in lines if line.startswith("{")]
     return [
-        line
-        for service in [*SERVICES, "migrate"]
-        for line in stack.logs(service, **period)
-        if re.search(r"warn|(?<!_)error|traceback|exception|critical|fail", line, re.IGNORECASE)
-        and not any(known in line for known in KNOWN_WARNINGS)
+        *(line for line in unknown if re.search("warn|error|traceback|fail", line, re.IGNORECASE)),
+        *(str(entry) for entry in logged if entry.get("level", "INFO") not in {"DEBUG", "INFO"}),
+        *(str(entry) for entry in logged if entry.get("status", 200) >= 500),
     ]
 
 

@@ -5,20 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import baked
+from tests.baking import bake
+from tests.conftest import booted
 from tests.stack import Stack, eventually
 
 
 @pytest.fixture(scope="module")
-def development(engine, combination, tmp_path_factory) -> Iterator[Stack]:
+def development(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
     """The stack that `docker compose up` starts, without copying, editing or exporting a thing."""
-    project = baked(tmp_path_factory.mktemp("development"), combination, "developed")
-    stack = Stack(project)
-    try:
-        stack.up()
+    slug = f"developed_{combination['asgi_server']}"
+    project = bake(tmp_path_factory.mktemp("development"), project_slug=slug, **combination)
+    with booted(project, aloud) as stack:
         yield stack
-    finally:
-        stack.down()
 
 
 def edit(file: Path, old: str, new: str) -> None:

@@ -55,11 +55,13 @@ ASGI_APPLICATION = "config.asgi.application"
 ROOT_URLCONF = "config.urls"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
 
+LOADERS = ["django.template.loaders.app_directories.Loader"]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
         "OPTIONS": {
+            # In development a template is read each time, so that no server need watch it.
+            "loaders": LOADERS if DEBUG else [("django.template.loaders.cached.Loader", LOADERS)],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",

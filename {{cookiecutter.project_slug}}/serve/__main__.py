@@ -7,6 +7,8 @@ import resource
 import shlex
 import sys
 
+from watchfiles import PythonFilter, run_process
+
 from config import contract
 from config.logs import LOGGING
 from serve import server
@@ -37,7 +39,7 @@ def main() -> None:
 
     if conflicts := contract.conflicts():
         sys.exit("\n".join(conflicts))
-    command = [*server.command(reload=options.reload), *contract.SERVER_ARGS]
+    command = [*server.command(), *contract.SERVER_ARGS]
     if options.print:
         print(shlex.join(command))
         return
@@ -45,7 +47,11 @@ def main() -> None:
     logging.config.dictConfig(LOGGING)
     files = raise_file_limit()
     logger.info("%s at %s, up to %d open files", server.NAME, contract.BIND, files)
-    os.execv(command[0], command)
+    if options.reload:
+        watch = {"target_type": "command", "watch_filter": PythonFilter()}
+        run_process(contract.BASE_DIR, target=shlex.join(command), **watch)
+    else:
+        os.execv(command[0], command)
 
 
 main()

@@ -24,16 +24,16 @@ def serve(*options: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def test_what_will_run_can_be_seen():
-    command = serve("--print", WS_MAX_MESSAGE_BYTES="4321", SERVER_ARGS="--one-more 'two words'")
+    command = serve("--print", KEEPALIVE_TIMEOUT="4321", SERVER_ARGS="--one-more 'two words'")
     assert command.stdout.endswith("--one-more 'two words'\n")
     assert "4321" in command.stdout
     assert command.returncode == 0
 
 
 def test_a_secret_can_be_a_file(tmp_path):
-    (tmp_path / "limit").write_text("1234567\n")
-    command = serve("--print", WS_MAX_MESSAGE_BYTES_FILE=str(tmp_path / "limit"))
-    assert "1234567" in command.stdout
+    (tmp_path / "timeout").write_text("4321\n")
+    command = serve("--print", KEEPALIVE_TIMEOUT_FILE=str(tmp_path / "timeout"))
+    assert "4321" in command.stdout
 
 
 @pytest.mark.parametrize(
