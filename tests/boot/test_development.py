@@ -12,7 +12,10 @@ from tests.stack import Stack, eventually
 
 @pytest.fixture(scope="module")
 def development(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
-    """The stack that `docker compose up` starts, without copying, editing or exporting a thing."""
+    """What `docker compose up` starts, without copying or editing a thing.
+
+    Nor exporting one, but for HTTP_PORT where the default is taken.
+    """
     slug = f"developed_{combination['asgi_server']}"
     project = bake(tmp_path_factory.mktemp("development"), project_slug=slug, **combination)
     with booted(project, aloud) as stack:

@@ -90,9 +90,7 @@ def test_a_replica_that_does_not_answer_is_given_up_once_and_asked_again_as_soon
         stack.compose("unpause", "app")
         quick = [answers(stack, "/") for _ in range(10)]
         # Docker takes a paused container for unhealthy until it has asked it again.
-        eventually(
-            "healthy", lambda: {app.health for app in stack.containers("app")} == {"healthy"}
-        )
+        eventually("healthy", lambda: all_healthy(stack))
     assert quick == [True] * 10
     pages = [line for line in stack.json_logs("nginx", since=before) if line["path"] == "/"]
     timed_out = [line["upstream"].count(":8000") for line in pages if line["status"] == 504]
@@ -120,16 +118,16 @@ def test_uploads_that_never_end_do_not_bring_nginx_down(stack):
 
 
 def test_nginx_may_die_and_come_back(stack):
-    with stack.socket("/ws/echo/") as socket:
+    with stack.socket("/ws/echo/") as before:
         kill(stack, "nginx")
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=20)
+            before.recv(timeout=20)
     assert not answers(stack, "/")
     stack.compose("start", "nginx")
     eventually("pages again", lambda: answers(stack, "/"))
-    with stack.socket("/ws/echo/") as socket:
-        socket.send("hello")
-        assert socket.recv(timeout=20) == "hello"
+    with stack.socket("/ws/echo/") as after:
+        after.send("hello")
+        assert after.recv(timeout=20) == "hello"
 
 
 def test_a_replica_that_stops_says_so_to_its_sockets_and_the_other_goes_on(stack):
