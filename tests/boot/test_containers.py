@@ -95,6 +95,13 @@ def test_the_application_logs_one_json_object_a_line(stack):
     assert {"timestamp", "level", "logger", "message"} <= lines[0].keys()
 
 
+def test_what_the_application_logs_for_a_request_has_the_id_that_nginx_gave_it(stack):
+    stack.browser().get("/nothing/here/")
+    nginx = [line for line in stack.json_logs("nginx") if line["path"] == "/nothing/here/"]
+    app = [line for line in stack.json_logs("app") if "/nothing/here/" in line["message"]]
+    assert nginx[-1]["request_id"] in [line["request_id"] for line in app]
+
+
 def test_nginx_logs_one_json_object_a_line_without_query_strings(stack):
     stack.browser().get("/?secret=hidden").raise_for_status()
     lines = eventually(

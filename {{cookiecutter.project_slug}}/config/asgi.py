@@ -18,6 +18,7 @@ from realtime.health import Health  # noqa: E402
 from realtime.lifespan import lifespan  # noqa: E402
 from realtime.limit import ConnectionLimit  # noqa: E402
 from realtime.origin import SameOrigin  # noqa: E402
+from realtime.request_id import RequestId  # noqa: E402
 from rooms import routes as rooms  # noqa: E402
 
 sockets = URLRouter(
@@ -29,13 +30,15 @@ sockets = URLRouter(
 )
 
 application = Health(
-    ConnectionLimit(
-        ProtocolTypeRouter(
-            {
-                "http": pages,
-                "websocket": SameOrigin(DatabaseThreads(AuthMiddlewareStack(sockets))),
-                "lifespan": lifespan,
-            }
+    RequestId(
+        ConnectionLimit(
+            ProtocolTypeRouter(
+                {
+                    "http": pages,
+                    "websocket": SameOrigin(DatabaseThreads(AuthMiddlewareStack(sockets))),
+                    "lifespan": lifespan,
+                }
+            )
         )
     )
 )

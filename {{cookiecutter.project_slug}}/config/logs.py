@@ -21,12 +21,14 @@ LOGGING = {
         },
         "console": {"format": "{asctime} {levelname:<8} {name}: {message}", "style": "{"},
     },
+    "filters": {"request_id": {"()": "realtime.request_id.AddRequestId"}},
     "handlers": {
         "stdout": {
             "class": "logging.StreamHandler",
             "stream": "ext://sys.stdout",
             "formatter": contract.LOG_FORMAT,
             "level": contract.LOG_LEVEL,
+            "filters": ["request_id"],
         },
     },
     "root": {"handlers": ["stdout"], "level": contract.LOG_LEVEL},
@@ -37,7 +39,10 @@ LOGGING = {
 # Once there are settings to send mail with.
 DJANGO_LOGGING = {
     **LOGGING,
-    "filters": {"production": {"()": "django.utils.log.RequireDebugFalse"}},
+    "filters": {
+        **LOGGING["filters"],
+        "production": {"()": "django.utils.log.RequireDebugFalse"},
+    },
     "handlers": {
         **LOGGING["handlers"],
         "mail_admins": {
