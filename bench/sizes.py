@@ -68,30 +68,23 @@ def rebuild(stack: Stack) -> tuple[float, int]:
     return took, sum(size for digest, size in layers(after).items() if digest not in known)
 
 
-def main() -> None:
-    """Measure everything and print a table."""
-    os.environ.update(engine.ensure().env)
+def measure() -> list[tuple[str, str]]:
+    """Return what was measured, and the figure."""
     rows = []
     with TemporaryDirectory() as folder:
-        places = iter(range(ROUNDS + 1))
+        places = iter(range(ROUNDS))
 
         def bake_once() -> float:
             place = Path(folder) / str(next(places))
-            place.mkdir()
             return seconds(lambda: bake(place))
 
         rows.append(("bake", f"{median('bake', bake_once):.2f} s"))
-        place = Path(folder) / "stack"
-        place.mkdir()
-        stack = Stack(bake(place, project_slug="measured"))
+        stack = Stack(bake(Path(folder) / "stack", project_slug="measured"))
         deploy(stack.project, SECRET_KEY="measured", ALLOWED_HOSTS="localhost")
         images.ensure(base_images(stack.project))
         try:
             stack.compose("build", "--quiet")
-            image = docker.from_env().images.get("measured-app")
-            base = docker.from_env().images.get("python:3.13-slim-trixie")
-            added = (image.attrs["Size"] - base.attrs["Size"]) / 1e6
-            rows.append(("image over its base", f"{added:.1f} MB"))
+            rows.append(("image over its base", f"{stack.image_bytes() / 1e6:.1f} MB"))
             waited = median("empty volumes to the first page", lambda: first_page(stack))
             rows.append(("empty volumes to the first migrated page", f"{waited:.1f} s"))
             rebuilt = [rebuild(stack) for _ in range(ROUNDS)]
@@ -102,8 +95,18 @@ def main() -> None:
             rows.append(("new layers after it", f"{shipped:.2f} MB"))
         finally:
             stack.down()
-    for what, figure in rows:
-        print(f"| {what} | {figure} |")
+    return rows
+
+
+def main() -> None:
+    """Measure everything and print a table."""
+    found = engine.ensure()
+    os.environ.update(found.env)
+    try:
+        for what, figure in measure():
+            print(f"| {what} | {figure} |")
+    finally:
+        engine.stop(found)
 
 
 if __name__ == "__main__":

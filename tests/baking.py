@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 def bake(folder: Path, *options: str, **answers: str) -> Path:
-    """Bake into a folder and return the project.
+    """Bake into a folder, which is made where it is missing, and return the project.
 
     The configuration and the replay file are the folder's own: a user's defaults would otherwise
     change what is baked.
@@ -40,6 +40,7 @@ def bake(folder: Path, *options: str, **answers: str) -> Path:
     Raises:
         Refused: the bake ended with an exit status other than 0.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     config = folder / ".cookiecutterrc"
     config.write_text(json.dumps({"replay_dir": str(folder / ".replay")}))
     out = folder / "out"

@@ -13,7 +13,7 @@ import pytest
 from tests.baking import bake, combinations, name
 from tests.lab import engine as engines
 from tests.lab import host, images
-from tests.stack import Stack, base_images
+from tests.stack import Stack, base_images, free_port
 
 
 @pytest.fixture(scope="session")
@@ -49,13 +49,12 @@ def project(combination, tmp_path_factory) -> Path:
 
 
 @contextmanager
-def booted(project: Path, aloud: Callable[[], AbstractContextManager]) -> Iterator[Stack]:
-    """Start a project's stack from nothing, base images and all; remove it in the end."""
-    stack = Stack(project)
+def booted(stack: Stack, aloud: Callable[[], AbstractContextManager]) -> Iterator[Stack]:
+    """Start a stack from nothing, base images and all; remove it in the end."""
     with aloud():
-        images.ensure(base_images(project))
+        images.ensure(base_images(stack.project))
     try:
-        with aloud(), host.step(f"booting {project.name}"):
+        with aloud(), host.step(f"booting {stack.project.name}"):
             stack.up()
         yield stack
     finally:
@@ -79,14 +78,16 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
     # As on machines that give a process few open files unless it asks for more.
     few = {"ulimits": {"nofile": {"soft": 1024, "hard": 4096}}}
     (project / "few.yaml").write_text(json.dumps({"services": {"app": few, "nginx": few}}))
+    port = free_port()  # the default one is left to the development stack
     deploy(
         project,
+        HTTP_PORT=str(port),
         COMPOSE_FILE="compose.yaml:few.yaml",
         SECRET_KEY=token_urlsafe(50),
         ALLOWED_HOSTS="localhost",
         REQUEST_TIMEOUT="4",  # so that a test need not wait for a minute
     )
-    with booted(project, aloud) as stack:
+    with booted(Stack(project, port), aloud) as stack:
         stack.add_user("ada")
         stack.add_user("bob")
         stack.add_user("root", staff=True)

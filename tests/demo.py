@@ -9,20 +9,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from secrets import token_urlsafe
-from urllib.error import URLError
+
+import httpx
 
 from tests.baking import ROOT, bake
 from tests.lab import engine, host, images
-from tests.stack import base_images, free_port
+from tests.stack import Stack, base_images, eventually, free_port
 
 DEMO = ROOT / ".demo"
 PROJECT = DEMO / "out" / "my_project"
 SERVER = DEMO / "server.pid"
-SECONDS = 60  # until it must answer
 
 
 def say(line: str) -> None:
@@ -55,22 +53,22 @@ def stop() -> None:
         if command.exists() and b"config.asgi" in command.read_bytes():
             os.kill(pid, signal.SIGTERM)
     elif found := engine.current():
-        run("docker", "compose", "down", "--volumes", "--rmi=local", **found.env)
+        os.environ.update(found.env)
+        Stack(PROJECT).down()
     shutil.rmtree(DEMO)
 
 
 def with_docker(found: engine.Engine, port: int, account: dict[str, str]) -> None:
     """Start the development stack. It goes on when this process has ended."""
+    os.environ.update(found.env)
     say("getting the base images")
-    images.ensure(base_images(PROJECT), found.env)
+    images.ensure(base_images(PROJECT))
     say("docker compose up: building, migrating, starting nginx, two replicas and Redis")
-    # Without it the port is the default one, in the commands that people copy, too.
-    elsewhere = {} if port == 8000 else {"HTTP_PORT": str(port)}
-    environment = {**found.env, **elsewhere}
-    run("docker", "compose", "up", "--detach", "--wait", "--build", **environment)
-    names = [f"--env={name}" for name in account]
+    stack = Stack(PROJECT, port)
+    stack.up()
+    settings = [f"--env={name}={value}" for name, value in account.items()]
     create = ["python", "manage.py", "createsuperuser", "--no-input"]
-    run("docker", "compose", "exec", "-T", *names, "app", *create, **environment, **account)
+    stack.compose("exec", "-T", *settings, "app", *create)
 
 
 def without_docker(port: int, account: dict[str, str]) -> None:
@@ -95,16 +93,12 @@ def without_docker(port: int, account: dict[str, str]) -> None:
     SERVER.write_text(str(server.pid))
 
 
-def wait(url: str) -> None:
-    """Wait until a page is there."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except URLError:
-            time.sleep(0.2)
-    sys.exit(f"demo: {url} does not answer; see {DEMO}")
+def answers(url: str) -> bool:
+    """Whether a page is there. Nobody listening counts as no."""
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def main() -> None:
@@ -115,7 +109,6 @@ def main() -> None:
     if parser.parse_args().stop:
         return
     say("baking the defaults")
-    DEMO.mkdir()
     bake(DEMO)
     port = free_port(8000)
     url = f"http://localhost:{port}/"
@@ -130,9 +123,9 @@ def main() -> None:
             with_docker(found, port, account)
         else:
             without_docker(port, account)
-    except host.LabError as error:
+        eventually(f"an answer from {url}; see {DEMO}", lambda: answers(url))
+    except (host.LabError, AssertionError) as error:
         sys.exit(f"demo: {error}")
-    wait(url)
     say(f"log in as demo with the password {password}; stop it with `make demo-stop`")
     say(f"serving at {url}")
 

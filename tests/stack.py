@@ -108,6 +108,13 @@ class Stack:
         code = f"from django.contrib.auth.models import User; User.objects.{create}"
         self.manage("shell", "-v0", "-c", f"{code}({username!r}, password={PASSWORD!r})")
 
+    def image_bytes(self) -> int:
+        """Return what the application's image adds to the one that it starts from."""
+        (base,) = re.findall(r"FROM (\S+) AS base", (self.project / "Dockerfile").read_text())
+        images = docker.from_env().images
+        app = images.get(f"{self.project.name}-app")
+        return app.attrs["Size"] - images.get(base).attrs["Size"]
+
     def containers(self, service: str) -> list[Container]:
         """Return the containers of a service, running or not, in the order of their numbers."""
         label = "com.docker.compose"

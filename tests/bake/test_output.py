@@ -105,8 +105,9 @@ def test_no_migration_is_missing(project, environment, tmp_path):
 
 def test_its_locks_are_fresh(project, combination):
     choices = {key: combination[key] for key in ("asgi_server", "topology", "database")}
-    assert set(locks.lock(choices)) == {f"{name(choices)}.txt", f"{name(choices)}-dev.txt"}
-    for file, text in locks.lock(choices).items():
+    fresh = locks.lock(choices)
+    assert set(fresh) == {f"{name(choices)}.txt", f"{name(choices)}-dev.txt"}
+    for file, text in fresh.items():
         assert (locks.LOCKS / file).read_text() == text, "stale: make locks"
 
 
@@ -128,21 +129,15 @@ def secret(project: Path) -> str:
 
 
 def test_every_bake_has_a_secret_of_its_own_and_keeps_it_to_itself(tmp_path):
-    folders = [tmp_path / "first", tmp_path / "second"]
-    for folder in folders:
-        folder.mkdir()
-    first, second = [bake(folder) for folder in folders]
+    first, second = bake(tmp_path / "first"), bake(tmp_path / "second")
     assert secret(first) != secret(second)
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path for path in kept if secret(first) in path.read_text()] == [first / ".env"]
 
 
 def test_it_bakes_the_same_without_hooks(tmp_path):
-    folders = [tmp_path / "with", tmp_path / "without"]
-    for folder in folders:
-        folder.mkdir()
-    with_hooks = texts(bake(folders[0]))
-    without = texts(bake(folders[1], "--accept-hooks=no"))
+    with_hooks = texts(bake(tmp_path / "with"))
+    without = texts(bake(tmp_path / "without", "--accept-hooks=no"))
     del with_hooks[".env"], without[".env"]
     assert with_hooks == without
 
@@ -168,6 +163,4 @@ def home(tmp_path, monkeypatch) -> Path:
 
 def test_these_tests_do_not_depend_on_the_configuration_of_who_runs_them(home, tmp_path):
     assert os.path.expanduser("~") == str(home)
-    folder = tmp_path / "bake"
-    folder.mkdir()
-    assert bake(folder).name == "my_project"
+    assert bake(tmp_path / "bake").name == "my_project"

@@ -14,11 +14,11 @@ from tests.stack import Stack, eventually
 def development(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
     """What `docker compose up` starts, without copying or editing a thing.
 
-    Nor exporting one, but for HTTP_PORT where the default is taken.
+    Nor exporting one, unless somebody else has taken the default port.
     """
     slug = f"developed_{combination['asgi_server']}"
     project = bake(tmp_path_factory.mktemp("development"), project_slug=slug, **combination)
-    with booted(project, aloud) as stack:
+    with booted(Stack(project), aloud) as stack:
         yield stack
 
 

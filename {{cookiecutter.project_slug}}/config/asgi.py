@@ -28,17 +28,11 @@ sockets = URLRouter(
         re_path("", NotFoundConsumer.as_asgi()),
     ]
 )
-
-application = Health(
-    RequestId(
-        ConnectionLimit(
-            ProtocolTypeRouter(
-                {
-                    "http": pages,
-                    "websocket": SameOrigin(DatabaseThreads(AuthMiddlewareStack(sockets))),
-                    "lifespan": lifespan,
-                }
-            )
-        )
-    )
+protocols = ProtocolTypeRouter(
+    {
+        "http": pages,
+        "websocket": SameOrigin(DatabaseThreads(AuthMiddlewareStack(sockets))),
+        "lifespan": lifespan,
+    }
 )
+application = Health(RequestId(ConnectionLimit(protocols)))

@@ -6,9 +6,8 @@ https://docs.djangoproject.com/en/5.2/ref/settings/
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
-from config import contract
+from config import contract, logs
 from config.contract import BASE_DIR
-from config.logs import DJANGO_LOGGING
 
 PROJECT_NAME = {{ cookiecutter.__project_name_literal }}
 
@@ -49,7 +48,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-LOGGING = DJANGO_LOGGING
+LOGGING = logs.DJANGO_LOGGING
 
 ASGI_APPLICATION = "config.asgi.application"
 ROOT_URLCONF = "config.urls"
