@@ -16,7 +16,6 @@ import httpx
 from docker.models.images import Image
 
 from tests.baking import bake
-from tests.conftest import deploy
 from tests.lab import engine, images
 from tests.stack import Stack, base_images
 
@@ -79,8 +78,10 @@ def measure() -> list[tuple[str, str]]:
             return seconds(lambda: bake(place))
 
         rows.append(("bake", f"{median('bake', bake_once):.2f} s"))
-        stack = Stack(bake(Path(folder) / "stack", project_slug="measured"))
-        deploy(stack.project, SECRET_KEY="measured", ALLOWED_HOSTS="localhost")
+        settings = {"SECRET_KEY": "measured", "ALLOWED_HOSTS": "localhost"}
+        project = bake(Path(folder) / "stack", project_slug="measured")
+        stack = Stack(project, settings=settings)
+        stack.configure()
         images.ensure(base_images(stack.project))
         try:
             stack.compose("build", "--quiet")

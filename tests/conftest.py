@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,6 +13,8 @@ from tests.baking import bake, combinations, name
 from tests.lab import engine as engines
 from tests.lab import host, images
 from tests.stack import Stack, base_images, free_port
+
+EXTRA = Path(__file__).parent / "grid" / "extra"
 
 
 @pytest.fixture(scope="session")
@@ -61,33 +62,37 @@ def booted(stack: Stack, aloud: Callable[[], AbstractContextManager]) -> Iterato
         stack.down()
 
 
-def deploy(project: Path, **settings: str) -> None:
-    """Make .env for production as the project's README says, with some settings changed."""
-    text = (project / ".env.example").read_text()
-    for key, value in settings.items():
-        text, found = re.subn(f"^#?{key}=.*$", f"{key}={value}", text, flags=re.MULTILINE)
-        assert found == 1, key
-    (project / ".env").write_text(text)
-
-
 @pytest.fixture(scope="session")
 def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
-    """The production stack, started from nothing; with two users, ada and bob, and root."""
+    """The production stack, started from nothing; with two users, ada and bob, and root.
+
+    The grid's own application is mounted beside the project's, whose image is as it was baked.
+    """
     slug = f"booted_{combination['asgi_server']}"
     project = bake(tmp_path_factory.mktemp("boot"), project_slug=slug, **combination)
     # As on machines that give a process few open files unless it asks for more.
-    few = {"ulimits": {"nofile": {"soft": 1024, "hard": 4096}}}
-    (project / "few.yaml").write_text(json.dumps({"services": {"app": few, "nginx": few}}))
+    few = {"ulimits": {"nofile": {"soft": 1024, "hard": 8192}}}
+    app = few | {
+        "environment": {"DJANGO_SETTINGS_MODULE": "extra.settings"},
+        "volumes": [f"{EXTRA}:/app/extra:ro"],
+    }
+    (project / "tests.yaml").write_text(json.dumps({"services": {"app": app, "nginx": few}}))
     port = free_port()  # the default one is left to the development stack
-    deploy(
-        project,
-        HTTP_PORT=str(port),
-        COMPOSE_FILE="compose.yaml:few.yaml",
-        SECRET_KEY=token_urlsafe(50),
-        ALLOWED_HOSTS="localhost",
-        REQUEST_TIMEOUT="4",  # so that a test need not wait for a minute
-    )
-    with booted(Stack(project, port), aloud) as stack:
+    settings = {
+        "HTTP_PORT": str(port),
+        "COMPOSE_FILE": "compose.yaml:tests.yaml",
+        "SECRET_KEY": token_urlsafe(50),
+        "ALLOWED_HOSTS": "localhost",
+        # So that a test need not wait for minutes.
+        "REQUEST_TIMEOUT": "4",
+        "WS_PING_INTERVAL": "2",
+        "WS_PING_TIMEOUT": "4",
+        "PROXY_READ_TIMEOUT": "8",
+        "DRAIN_SECONDS": "2",
+    }
+    stack = Stack(project, port, settings)
+    stack.configure()
+    with booted(stack, aloud):
         stack.add_user("ada")
         stack.add_user("bob")
         stack.add_user("root", staff=True)

@@ -1,12 +1,14 @@
 """A baked project's compose stack, as somebody outside of it sees and handles it."""
 
+import asyncio
 import json
 import os
 import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +46,12 @@ def eventually(what: str, condition: Callable[[], T], seconds: float = 30) -> T:
     return answer
 
 
+def run(coroutine: Coroutine[None, None, T]) -> T:
+    """Return what a coroutine returns, run in another thread: Playwright has a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 def base_images(project: Path) -> set[str]:
     """Return the public images that a project's Dockerfile and compose.yaml name."""
     dockerfile = (project / "Dockerfile").read_text()
@@ -58,6 +66,8 @@ class Stack:
 
     project: Path
     port: int = field(default_factory=lambda: free_port(8000))
+    settings: dict[str, str] = field(default_factory=dict)
+    """What `configure` puts into .env."""
 
     @property
     def url(self) -> str:
@@ -81,6 +91,21 @@ class Stack:
         )
         assert done.returncode == 0, done.stdout
         return done.stdout
+
+    def configure(self, **changes: str) -> bool:
+        """Make .env for production as the project's README says, from the settings and changes.
+
+        Returns:
+            whether .env is another one now. What runs has the old one until `up`.
+        """
+        text = (self.project / ".env.example").read_text()
+        for key, value in (self.settings | changes).items():
+            text, found = re.subn(f"^#?{key}=.*$", f"{key}={value}", text, flags=re.MULTILINE)
+            assert found == 1, key
+        env = self.project / ".env"
+        changed = env.read_text() != text
+        env.write_text(text)
+        return changed
 
     def up(self) -> None:
         """Build and start everything, and wait until all of it is healthy.
@@ -155,9 +180,20 @@ class Stack:
         return client
 
     def socket(
-        self, path: str, browser: httpx.Client | None = None, *, origin: str | None = "self"
+        self,
+        path: str,
+        browser: httpx.Client | None = None,
+        *,
+        origin: str | None = "self",
+        **options: object,
     ) -> AbstractContextManager[ClientConnection]:
         """Open a WebSocket, as a page of this site does that the browser shows.
+
+        Args:
+            path: of the URL.
+            browser: whose cookies are sent along.
+            origin: None to send none.
+            options: more of them, as websockets.sync.client.connect has it.
 
         Raises:
             websockets.InvalidStatus: on entering; the handshake was refused.
@@ -170,6 +206,7 @@ class Stack:
             open_timeout=20,
             proxy=None,
             max_size=None,
+            **options,
         )
 
     @contextmanager

@@ -26,22 +26,17 @@ def command() -> list[str]:
         "workers": contract.WEB_CONCURRENCY,
         "timeout-keep-alive": contract.KEEPALIVE_TIMEOUT,
         "timeout-graceful-shutdown": contract.REQUEST_TIMEOUT,
+        "ws": "serve.extras:Socket",
         "ws-max-size": contract.WS_MAX_MESSAGE_BYTES,
         "ws-ping-interval": contract.WS_PING_INTERVAL,
         "ws-ping-timeout": contract.WS_PING_TIMEOUT,
         # Compression doubles the memory of a socket, for messages that are mostly short.
         "ws-per-message-deflate": "false",
-        "forwarded-allow-ips": ",".join(contract.TRUSTED_PROXIES),
         "log-level": contract.LOG_LEVEL.lower(),
     }
-    if contract.MAX_REQUESTS:
-        options |= {
-            "limit-max-requests": contract.MAX_REQUESTS,
-            "limit-max-requests-jitter": contract.MAX_REQUESTS // 10,
-        }
     return [
-        *(sys.executable, "-m", "uvicorn", "config.asgi:application"),
+        *(sys.executable, "-m", "serve.worker", "config.asgi:application"),
         *(f"--{name}={value}" for name, value in options.items()),
         "--access-log" if contract.DEBUG else "--no-access-log",
-        "--no-server-header",
+        *("--no-proxy-headers", "--no-server-header"),
     ]

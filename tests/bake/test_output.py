@@ -95,6 +95,24 @@ def test_the_tests_of_its_browser_client_pass(project):
     assert re.search(r"^. pass [1-9]", done.stdout, re.MULTILINE), done.stdout
 
 
+def test_what_its_server_cannot_do_is_refused_by_name(project, environment, combination):
+    settings = {"SECRET_KEY": "x", "REDIS_URL": "redis://redis", "WEB_CONCURRENCY": "2"}
+    done = subprocess.run(
+        [environment / "python", "-m", "serve", "--print"],
+        cwd=project,
+        env=os.environ | settings | {"BIND": "[::]:8000"},
+        capture_output=True,
+        text=True,
+    )
+    if combination["asgi_server"] == "daphne":
+        assert done.returncode == 1
+        assert all(word in done.stderr for word in ("BIND", "daphne", "WEB_CONCURRENCY"))
+        assert done.stderr.count("\n") == 1
+    else:
+        assert done.returncode == 0
+        assert "::" in done.stdout
+
+
 def test_no_migration_is_missing(project, environment, tmp_path):
     subprocess.run(
         [environment / "python", "manage.py", "makemigrations", "--check", "--dry-run"],

@@ -73,6 +73,12 @@ def test_the_database_was_migrated_once_before_the_application_started(stack):
         assert app.attrs["State"]["StartedAt"] > finished
 
 
+def children(container: Container) -> list[str]:
+    """Return the processes that the first one of a container has started."""
+    _, output = container.exec_run(["cat", "/proc/1/task/1/children"])
+    return output.decode().split()
+
+
 def open_files(container: Container, pid: str) -> tuple[str, ...]:
     """Return how many open files a process may have, and how many it could ask for."""
     _, limits = container.exec_run(["cat", f"/proc/{pid}/limits"])
@@ -81,29 +87,15 @@ def open_files(container: Container, pid: str) -> tuple[str, ...]:
 
 def test_the_server_uses_all_the_open_files_that_it_may(stack):
     for app in stack.containers("app"):
-        assert open_files(app, "1") == ("4096", "4096")
-        assert "up to 4096 open files" in app.logs().decode()
+        assert open_files(app, children(app)[0]) == ("8192", "8192")
+        assert "up to 8192 open files" in app.logs().decode()
 
 
 def test_nginx_uses_them_too(stack):
     (nginx,) = stack.containers("nginx")
-    _, children = nginx.exec_run(["cat", "/proc/1/task/1/children"])
-    workers = children.decode().split()
-    assert workers
-    for worker in workers:
-        assert open_files(nginx, worker) == ("4096", "4096")
-
-
-def test_the_application_logs_one_json_object_a_line(stack):
-    lines = stack.json_logs("app")
-    assert {"timestamp", "level", "logger", "message"} <= lines[0].keys()
-
-
-def test_what_the_application_logs_for_a_request_has_the_id_that_nginx_gave_it(stack):
-    stack.browser().get("/nothing/here/")
-    nginx = [line for line in stack.json_logs("nginx") if line["path"] == "/nothing/here/"]
-    app = [line for line in stack.json_logs("app") if "/nothing/here/" in line["message"]]
-    assert nginx[-1]["request_id"] in [line["request_id"] for line in app]
+    assert children(nginx)
+    for worker in children(nginx):
+        assert open_files(nginx, worker) == ("8192", "8192")
 
 
 def test_nginx_logs_one_json_object_a_line_without_query_strings(stack):
@@ -130,14 +122,15 @@ def test_nothing_is_left_in_the_image_that_only_the_build_needed(stack):
     for program in ("uv", "gcc", "git"):
         assert app.exec_run(["which", program])[0] == 1
     _, files = app.exec_run(["ls", "-A", "/app"])
-    assert set(files.decode().split()) == {
+    assert set(files.decode().split()) - {"extra"} == {  # which these tests have mounted
         *("__pycache__", "config", "manage.py", "realtime", "rooms", "serve", "staticfiles")
     }
     assert app.exec_run(["ls", "/app/config/__pycache__"])[0] == 0
 
 
-def test_the_image_is_small(stack):
-    assert stack.image_bytes() < 91_000_000
+def test_the_image_is_small(stack, combination):
+    most = 118_000_000 if combination["asgi_server"] == "daphne" else 75_000_000  # Twisted, its TLS
+    assert stack.image_bytes() < most
 
 
 def test_replicas_come_and_go_while_it_runs(stack):

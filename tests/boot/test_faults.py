@@ -1,5 +1,6 @@
 """What comes back by itself when a part of the stack goes away."""
 
+import json
 import socket
 import time
 from contextlib import ExitStack
@@ -135,9 +136,10 @@ def test_a_replica_that_stops_says_so_to_its_sockets_and_the_other_goes_on(stack
     with stack.room("deploy", browser) as room:
         (app,) = [app for app in stack.containers("app") if app.id.startswith(room.replica)]
         app.stop(timeout=75)
+        assert json.loads(room.connection.recv(timeout=20))["type"] == "reconnect"
         with pytest.raises(ConnectionClosed) as closed:
-            room.hear()
-    assert closed.value.rcvd.code == 1012  # "service restart"
+            room.connection.recv(timeout=20)
+    assert closed.value.rcvd.code == 4000  # come back
     app.reload()
     assert app.attrs["State"]["ExitCode"] == 0
     for _ in range(20):

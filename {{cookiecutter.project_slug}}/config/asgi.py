@@ -12,12 +12,12 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
+from realtime.connections import Connections  # noqa: E402
 from realtime.consumers import EchoConsumer, NotFoundConsumer  # noqa: E402
 from realtime.database import DatabaseThreads  # noqa: E402
 from realtime.health import Health  # noqa: E402
-from realtime.lifespan import lifespan  # noqa: E402
-from realtime.limit import ConnectionLimit  # noqa: E402
 from realtime.origin import SameOrigin  # noqa: E402
+from realtime.proxy import Proxy  # noqa: E402
 from realtime.request_id import RequestId  # noqa: E402
 from rooms import routes as rooms  # noqa: E402
 
@@ -32,7 +32,7 @@ protocols = ProtocolTypeRouter(
     {
         "http": pages,
         "websocket": SameOrigin(DatabaseThreads(AuthMiddlewareStack(sockets))),
-        "lifespan": lifespan,
     }
 )
-application = Health(RequestId(ConnectionLimit(protocols)))
+connections = Connections(protocols)
+application = Proxy(Health(RequestId(connections), connections))

@@ -66,6 +66,11 @@ REDIS_URL = env.str("REDIS_URL", "")
 EMAIL_URL = env.dj_email_url("EMAIL_URL", "consolemail://" if DEBUG else "dummymail://")
 
 # The processes
+ROOT_PATH = env.str(
+    "ROOT_PATH",
+    "",
+    validate=check.Regexp(r"(/[\w.~-]+)*$", error="Not a path such as /chat, or nothing."),
+)
 BIND = env.str(
     "BIND",
     "0.0.0.0:8000",
@@ -78,8 +83,9 @@ TRUSTED_PROXIES = parse("TRUSTED_PROXIES", networks, "127.0.0.1,::1")
 
 # Times, in seconds
 REQUEST_TIMEOUT = env.int("REQUEST_TIMEOUT", 60, validate=at_least_1)
-KEEPALIVE_TIMEOUT = env.int("KEEPALIVE_TIMEOUT", 75, validate=check.Range(min=6))  # nginx: 5
+KEEPALIVE_TIMEOUT = env.int("KEEPALIVE_TIMEOUT", 75, validate=check.Range(min=3))  # nginx: 2
 PROXY_READ_TIMEOUT = env.int("PROXY_READ_TIMEOUT", 75, validate=at_least_1)
+DRAIN_SECONDS = env.int("DRAIN_SECONDS", 10, validate=at_least_0)
 STOP_GRACE_SECONDS = env.int("STOP_GRACE_SECONDS", 75, validate=at_least_1)
 
 # Sizes, in bytes
@@ -118,9 +124,10 @@ def conflicts() -> list[str]:
             " sockets that are only quiet.",
         ),
         (
-            REQUEST_TIMEOUT < STOP_GRACE_SECONDS,
-            f"REQUEST_TIMEOUT ({REQUEST_TIMEOUT} s) must be less than STOP_GRACE_SECONDS"
-            f" ({STOP_GRACE_SECONDS} s), or a deploy kills requests that are still under way.",
+            DRAIN_SECONDS + REQUEST_TIMEOUT < STOP_GRACE_SECONDS,
+            f"DRAIN_SECONDS + REQUEST_TIMEOUT ({DRAIN_SECONDS} + {REQUEST_TIMEOUT} s) must be less"
+            f" than STOP_GRACE_SECONDS ({STOP_GRACE_SECONDS} s), or a deploy kills sockets and"
+            " requests that are still under way.",
         ),
         (
             REDIS_URL or WEB_CONCURRENCY == 1,

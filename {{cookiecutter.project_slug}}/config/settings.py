@@ -18,6 +18,10 @@ CSRF_TRUSTED_ORIGINS = contract.CSRF_TRUSTED_ORIGINS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = contract.HTTPS_ONLY
 DATA_UPLOAD_MAX_MEMORY_SIZE = contract.MAX_BODY_BYTES
 
+# Where the site is mounted. Cookies are not for what else the host serves.
+FORCE_SCRIPT_NAME = contract.ROOT_PATH or None
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{contract.ROOT_PATH}/"
+
 SERVER_EMAIL = "{{ cookiecutter.author_email }}"
 DEFAULT_FROM_EMAIL = SERVER_EMAIL
 ADMINS = [("Admin", SERVER_EMAIL)]
@@ -40,6 +44,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.staticfiles.Middleware",
+    "config.streaming.unbuffered_events",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -52,6 +57,7 @@ LOGGING = logs.DJANGO_LOGGING
 
 ASGI_APPLICATION = "config.asgi.application"
 ROOT_URLCONF = "config.urls"
+LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
 
 LOADERS = ["django.template.loaders.app_directories.Loader"]
@@ -95,7 +101,7 @@ if contract.REDIS_URL:
 else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
-STATIC_URL = "static/"
+STATIC_URL = f"{contract.ROOT_PATH}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -13,6 +13,7 @@ class CloseCode(IntEnum):
     client takes 44xx as final. https://www.rfc-editor.org/rfc/rfc6455#section-7.4.2
     """
 
+    RECONNECT = 4000
     NOT_AUTHENTICATED = 4401
     NOT_FOUND = 4404
     PROTOCOL_ERROR = 4409

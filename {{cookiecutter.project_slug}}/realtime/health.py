@@ -9,6 +9,7 @@ from django.db import connection
 from redis.asyncio import Redis
 
 from config import contract
+from realtime.connections import Connections
 
 logger = logging.getLogger(__name__)
 
@@ -56,15 +57,22 @@ class Health:
 
     A process that is alive but not ready wants to be left alone, not restarted:
     https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+
+    Args:
+        application: the ASGI application for all else.
+        connections: says whether this process is on its way out, and not ready for that.
     """
 
-    def __init__(self, application) -> None:
+    def __init__(self, application, connections: Connections) -> None:
         self.application = application
+        self.connections = connections
 
     async def __call__(self, scope, receive, send) -> None:
-        match scope.get("path"), scope["type"]:
+        match scope.get("path", "").removeprefix(contract.ROOT_PATH), scope["type"]:
             case "/livez", "http":
                 await respond(send, 200, {"live": True})
+            case "/readyz", "http" if self.connections.draining:
+                await respond(send, 503, {"draining": True})
             case "/readyz", "http":
                 passed = await asyncio.gather(*map(healthy, CHECKS))
                 checks = dict(zip(CHECKS, passed, strict=True))

@@ -5,6 +5,7 @@ import logging.config
 import os
 import resource
 import shlex
+import socket
 import sys
 
 from watchfiles import PythonFilter, run_process
@@ -30,6 +31,23 @@ def raise_file_limit() -> int:
     return hard
 
 
+def claim(path: str) -> None:
+    """Remove the socket file that a server left behind when it was killed.
+
+    Raises:
+        SystemExit: a server listens there. The message says so.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    sys.exit(f"BIND: another server listens at {path}.")
+
+
 def main() -> None:
     """Run the command line. Exits with status 1 and a line for each variable that is wrong."""
     parser = argparse.ArgumentParser(prog="python -m serve", description=__doc__)
@@ -45,6 +63,8 @@ def main() -> None:
         return
 
     logging.config.dictConfig(LOGGING)
+    if contract.BIND.startswith("unix:"):
+        claim(contract.BIND.removeprefix("unix:"))
     files = raise_file_limit()
     logger.info("%s at %s, up to %d open files", server.NAME, contract.BIND, files)
     if options.reload:

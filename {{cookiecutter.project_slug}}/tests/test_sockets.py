@@ -1,12 +1,9 @@
 """What a browser can do with a socket, and what it can't."""
 
-import asyncio
-
 import pytest
 
 from config import contract
 from realtime.consumers import CloseCode
-from realtime.limit import ConnectionLimit
 from tests.sockets import connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,30 +42,6 @@ async def test_a_page_of_another_site_may_be_let_in(monkeypatch):
     monkeypatch.setattr(contract, "WS_ALLOWED_ORIGINS", ["https://app.example"])
     async with connect("/ws/echo/", origin="https://app.example") as socket:
         assert (await socket.receive())["type"] == "websocket.accept"
-
-
-async def test_one_over_the_limit_is_told_to_come_back_later():
-    async def hold(scope, receive, send):
-        await asyncio.Event().wait()
-
-    async def answer(message):
-        answers.append(message)
-
-    async def connecting():
-        return {"type": "websocket.connect"}
-
-    answers: list[dict] = []
-    limited = ConnectionLimit(hold, most=1)
-    held = asyncio.create_task(limited({"type": "websocket"}, connecting, answer))
-    await asyncio.sleep(0)
-    await limited({"type": "http"}, connecting, answer)
-    denial = {"type": "websocket", "extensions": {"websocket.http.response": {}}}
-    await limited(denial, connecting, answer)
-    assert [start["status"] for start in answers[::2]] == [503, 503]
-    assert all((b"retry-after", b"5") in start["headers"] for start in answers[::2])
-    held.cancel()
-    await asyncio.wait([held])
-    assert limited.under_way == 0
 
 
 async def test_where_there_is_no_socket_a_browser_is_told_so():

@@ -1,0 +1,28 @@
+"""Notes what each cell of the grid came to, and writes the page when all of them were filled."""
+
+import pytest
+
+from tests.grid import report
+
+CELLS = pytest.StashKey[dict[tuple[str, str], str]]()
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if outcome.failed:
+        item.session.stash[FAILED] = True
+    elif outcome.when == "call":
+        cells = item.session.stash.setdefault(CELLS, {})
+        cell = item.originalname, item.callspec.params["combination"]["asgi_server"]
+        reason = getattr(outcome, "wasxfail", report.PASS)
+        if cells.get(cell, report.PASS) == report.PASS:  # of several examples, the one that fails
+            cells[cell] = reason
+    return outcome
+
+
+def pytest_sessionfinish(session):
+    cells = session.stash.get(CELLS, {})
+    if report.is_whole(cells) and not session.stash.get(FAILED, False):
+        report.write(cells)

@@ -1,0 +1,42 @@
+"""The project's pages, and some that are slow, or streamed, or tell who answers."""
+
+import asyncio
+import os
+import socket
+
+from config.urls import urlpatterns as project
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+
+
+async def slow(request, seconds: int) -> HttpResponse:
+    """Answer after so many seconds."""
+    await asyncio.sleep(seconds)
+    return HttpResponse("done")
+
+
+async def events(request) -> StreamingHttpResponse:
+    """Send three events, a second apart. https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+
+    async def three():
+        for number in range(3):
+            yield f"data: {number}\n\n"
+            await asyncio.sleep(1)
+
+    return StreamingHttpResponse(three(), content_type="text/event-stream")
+
+
+@csrf_exempt
+async def who(request) -> JsonResponse:
+    """Tell which process answers, and what it was sent."""
+    body = request.body.decode()
+    return JsonResponse({"replica": socket.gethostname(), "pid": os.getpid(), "body": body})
+
+
+urlpatterns = [
+    path("extra/slow/<int:seconds>/", slow),
+    path("extra/events/", events),
+    path("extra/who/", who),
+    *project,
+]

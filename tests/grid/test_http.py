@@ -1,0 +1,133 @@
+"""Pages, through nginx."""
+
+import re
+import socket
+import time
+
+import httpx
+import pytest
+
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def page(stack: Stack) -> httpx.Response:
+    """The first page, as a stranger gets it."""
+    return stack.browser().get("/", headers={"Accept-Encoding": "gzip"}).raise_for_status()
+
+
+def links(page: httpx.Response) -> list[str]:
+    """Return the addresses of the static files that a page uses."""
+    return re.findall(r'(?:src|href)="([^"]*/static/[^"]+)"', page.text)
+
+
+def test_a_page_is_there_and_compressed(page):
+    assert "<h2" in page.text
+    assert page.headers["content-encoding"] == "gzip"
+
+
+def test_static_files_have_hashed_names_and_may_be_kept_for_ever(stack, page):
+    assert len(links(page)) >= 3
+    for link in links(page):
+        assert re.search(r"\.[0-9a-f]{12}\.\w+$", link)
+        answer = stack.browser().get(link)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+def test_static_files_come_compressed_from_nginx_and_not_from_the_application(stack, page):
+    (style,) = [link for link in links(page) if link.endswith(".css")]
+    answer = stack.browser().get(style, headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["vary"] == "Accept-Encoding"
+    lines = [line for line in stack.json_logs("nginx") if line["path"] == style]
+    assert lines[-1]["bytes"] == int(answer.headers["content-length"])
+    assert lines[-1]["upstream"] == ""
+
+
+def test_the_application_sees_the_client_the_scheme_and_the_host_and_not_the_proxy(stack):
+    seen = stack.browser("root").get("/whoami/").raise_for_status().json()
+    lines = [line for line in stack.json_logs("nginx") if line["path"] == "/whoami/"]
+    assert seen["client"] == lines[-1]["client"]
+    assert seen["scheme"] == "http"
+    assert seen["host"] == f"localhost:{stack.port}"
+
+
+def test_what_a_client_claims_about_itself_counts_for_nothing(stack):
+    lies = {
+        "X-Forwarded-For": "8.8.8.8",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "evil.example",
+        "X-Real-IP": "8.8.8.8",
+        "Forwarded": "for=8.8.8.8;proto=https;host=evil.example",
+        "Daphne-Root-Path": "/evil",
+    }
+    seen = stack.browser("root").get("/whoami/", headers=lies).raise_for_status().json()
+    assert seen["scheme"] == "http"
+    assert seen["client"] != "8.8.8.8"
+    assert seen["host"] == f"localhost:{stack.port}"
+    assert seen["root_path"] == ""
+
+
+def test_nobody_tells_which_server_it_is(stack):
+    answer = stack.browser().get("/")
+    assert answer.headers.get_list("server") == ["nginx"]
+
+
+def test_an_upload_over_the_limit_is_refused(stack):
+    answer = stack.browser().post("/accounts/login/", content=b"x" * (10 * 1024**2 + 1))
+    assert answer.status_code == 413
+
+
+def test_an_upload_within_the_limit_arrives_whole(stack):
+    content = "0123456789" * 200_000
+    answer = stack.browser().post("/extra/who/", content=content).raise_for_status()
+    assert answer.json()["body"] == content
+
+
+def test_a_request_that_dribbles_in_byte_by_byte_is_cut(stack):
+    started = time.monotonic()
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        client.settimeout(0.25)
+        while time.monotonic() - started < 20:
+            try:
+                client.sendall(b"x")
+                if client.recv(1024):
+                    break  # nginx says why: 408
+            except TimeoutError:
+                continue
+            except (BrokenPipeError, ConnectionResetError):
+                break
+    assert time.monotonic() - started < 8  # REQUEST_TIMEOUT is 4 s
+
+
+def test_a_streamed_response_arrives_piece_by_piece(stack):
+    arrived = []
+    with stack.browser().stream("GET", "/extra/events/") as answer:
+        for piece in answer.iter_text():
+            arrived.append((piece, time.monotonic()))
+    pieces, times = zip(*arrived, strict=True)
+    assert pieces == ("data: 0\n\n", "data: 1\n\n", "data: 2\n\n")
+    assert all(later - earlier > 0.5 for earlier, later in zip(times, times[1:], strict=False))
+
+
+def connections(stack: Stack) -> set[str]:
+    """Return the connections to the application, open or just closed, by their peer."""
+    peers = set()
+    for app in stack.containers("app"):
+        _, table = app.exec_run(["cat", "/proc/net/tcp"])
+        peers |= set(re.findall(r": \w+:1F40 (\w+:\w+) ", table.decode()))
+    return peers
+
+
+def test_connections_are_kept_open_between_requests(stack):
+    before = connections(stack)
+    with stack.browser() as browser:
+        local = set()
+        for _ in range(50):
+            answer = browser.get("/extra/who/").raise_for_status()
+            local.add(answer.extensions["network_stream"].get_extra_info("client_addr"))
+    assert len(local) == 1
+    # For each of nginx's workers one to each replica, and not one for each request.
+    assert len(connections(stack) - before) <= 10

@@ -1,0 +1,242 @@
+"""How processes start, stop, break and are replaced, as seen through nginx."""
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import docker
+import httpx
+import pytest
+from docker.models.containers import Container
+from websockets import ConnectionClosed, InvalidStatus
+from websockets.asyncio.client import connect
+
+from tests.stack import Stack, eventually, run
+
+PROBE = ["python", "-m", "serve.probe"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_it_was(stack: Stack):
+    """Leave the stack as it was found."""
+    yield
+    restart(stack)
+
+
+def restart(stack: Stack, **changes: str) -> None:
+    """Run the stack with some settings changed, from what it is configured with."""
+    if stack.configure(**changes):
+        stack.compose("up", "--detach", "--wait")
+        answers(stack)
+
+
+def answers(stack: Stack) -> None:
+    """Wait for an answer: replicas that are all new are seen by nginx after a second or two."""
+    eventually("an answer", lambda: stack.browser().get("/livez").status_code == 200)
+
+
+@pytest.fixture
+def one_process(stack) -> Container:
+    """The only replica."""
+    restart(stack, APP_REPLICAS="1")
+    (app,) = stack.containers("app")
+    return app
+
+
+@pytest.fixture
+def two_processes(stack) -> Container:
+    """The only replica, which has two processes."""
+    restart(stack, APP_REPLICAS="1", WEB_CONCURRENCY="2")
+    (app,) = stack.containers("app")
+    return app
+
+
+def test_one_connection_over_the_limit_is_told_to_come_back_later(stack):
+    restart(stack, APP_REPLICAS="1", MAX_CONNECTIONS="2")
+    with stack.socket("/ws/echo/"), stack.socket("/ws/echo/"):
+        page = stack.browser().get("/")
+        assert (page.status_code, page.headers["retry-after"]) == (503, "5")
+        with pytest.raises(InvalidStatus) as refused, stack.socket("/ws/echo/"):
+            pass
+        answer = refused.value.response
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert stack.browser().get("/livez").status_code == 200
+    answers(stack)
+
+
+def test_the_site_can_be_mounted_under_a_path(stack):
+    restart(stack, ROOT_PATH="/chat")
+    browser = httpx.Client(base_url=f"{stack.url}/chat", timeout=20, follow_redirects=True)
+    page = browser.get("/").raise_for_status()
+    for link in re.findall(r'(?:src|href)="([^"#]+)"', page.text):
+        assert link.startswith("/chat/")
+        browser.get(f"{stack.url}{link}").raise_for_status()
+    assert browser.get("/readyz").status_code == 200
+    assert stack.browser().get("/chat").headers["location"] == "/chat/"
+    assert [stack.browser().get(path).status_code for path in ("/", "/whoami/")] == [404, 404]
+    with stack.socket("/chat/ws/echo/") as socket:
+        socket.send("hello")
+        assert socket.recv(timeout=20) == "hello"
+
+
+async def sit_until_closed(stack: Stack, count: int, act: Callable[[], None]) -> Counter:
+    """Open sockets, do something, and count what they are closed with; 1006 is no close frame."""
+    everybody_sits = asyncio.Barrier(count + 1)
+
+    async def sit() -> int:
+        url = f"ws://localhost:{stack.port}/ws/extra/everybody/"
+        async with connect(url, origin=stack.url, open_timeout=30, proxy=None) as socket:
+            await socket.recv()
+            await everybody_sits.wait()
+            try:
+                async with asyncio.timeout(30):
+                    while True:
+                        await socket.recv()
+            except ConnectionClosed as closed:
+                return closed.rcvd.code if closed.rcvd else 1006
+
+    sitting = [asyncio.create_task(sit()) for _ in range(count)]
+    await everybody_sits.wait()
+    await asyncio.to_thread(act)
+    return Counter(await asyncio.gather(*sitting))
+
+
+def test_sigterm_ends_requests_and_sockets_properly(stack, one_process):
+    """A request of 3 s is answered, 200 sockets are told to come back, and all is tidied up."""
+    with ThreadPoolExecutor() as pool:
+
+        def stop() -> None:
+            nonlocal slow
+            slow = pool.submit(stack.browser().get, "/extra/slow/3/")
+            time.sleep(0.5)
+            one_process.stop(timeout=60)
+
+        slow = None
+        codes = run(sit_until_closed(stack, 200, stop))
+        assert slow.result().text == "done"
+    assert codes == {4000: 200}
+    logs = one_process.logs(stderr=False).decode()
+    assert logs.count('"message": "left with ') == 200
+    assert one_process.wait()["StatusCode"] == 0
+    (redis,) = stack.containers("redis")
+    for command in ("pubsub channels *", "keys *"):
+        assert redis.exec_run(["redis-cli", *command.split()])[1].strip() == b""
+    one_process.start()
+    answers(stack)
+
+
+def processes(app: Container) -> int:
+    """Return how many processes run in a container, and nothing while it is not running."""
+    app.reload()
+    return len(app.top()["Processes"]) if app.status == "running" else 0
+
+
+def who(stack: Stack) -> dict:
+    """Return which process answers, asked on a new connection; nobody if none does."""
+    answer = stack.browser().get("/extra/who/")
+    return answer.json() if answer.status_code == 200 else {}
+
+
+def test_two_processes_serve_one_address_and_their_sockets_hear_each_other(stack, two_processes):
+    path = "/ws/extra/everybody/"
+    with stack.socket(path) as first:
+        here = first.recv(timeout=20)
+        there = here
+        for _ in range(200):
+            with stack.socket(path) as second:
+                there = second.recv(timeout=20)
+                if there != here:
+                    first.send("hello")
+                    assert first.recv(timeout=20) == second.recv(timeout=20) == "hello"
+                    break
+        assert there != here
+    assert [line for line in stack.json_logs("app") if "level" not in line] == []
+
+
+def test_a_process_that_is_killed_is_replaced(stack, two_processes):
+    before = processes(two_processes)
+    killed = who(stack)["pid"]
+    assert two_processes.exec_run(["python", "-c", f"import os; os.kill({killed}, 9)"])[0] == 0
+    eventually("another one answers", lambda: who(stack).get("pid", killed) != killed)
+    eventually("as many as before", lambda: processes(two_processes) == before)
+    eventually("healthy", lambda: stack.containers("app")[0].health == "healthy")
+
+
+def run_once(stack: Stack, **environment: str) -> Container:
+    """Start an application container of its own, in the background."""
+    options = [f"--env={name}={value}" for name, value in environment.items()]
+    name = stack.compose("run", "--detach", "--no-deps", *options, "app").split()[-1]
+    return docker.from_env().containers.get(name)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_an_error_on_import_ends_the_start_and_its_reason_is_said_last(stack, processes):
+    settings = {"DJANGO_SETTINGS_MODULE": "extra.broken", "WEB_CONCURRENCY": processes}
+    app = run_once(stack, **settings)
+    try:
+        assert app.wait(timeout=30)["StatusCode"] != 0
+        assert "no module of that name" in app.logs(tail=15).decode()
+    finally:
+        app.remove(force=True)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_socket_file_that_a_crash_left_behind_does_not_hinder_the_next_start(stack, processes):
+    bind = "unix:/data/app.sock"
+    for _ in range(2):
+        app = run_once(stack, BIND=bind, WEB_CONCURRENCY=processes)
+        try:
+            eventually("an answer", lambda app=app: app.exec_run(PROBE)[0] == 0)
+        finally:
+            app.remove(force=True)  # SIGKILL
+
+
+def test_processes_are_replaced_after_max_requests_and_no_request_is_lost(stack):
+    restart(stack, MAX_REQUESTS="40")
+
+    def ask(number: int) -> int:
+        time.sleep(0.01)
+        answer = browser.post("/extra/who/", content=str(number))
+        assert answer.json()["body"] == str(number)
+        return answer.status_code
+
+    with ThreadPoolExecutor(4) as pool, stack.browser() as browser:
+        started = time.monotonic()
+        answers = Counter()
+        while recycled(stack) < 2 and time.monotonic() - started < 90:
+            answers.update(pool.map(ask, range(20)))
+    assert recycled(stack) >= 2
+    assert answers.keys() == {200}
+
+
+def recycled(stack: Stack) -> int:
+    """Return how many processes have ended because of MAX_REQUESTS, as the logs have it."""
+    return sum("ending after MAX_REQUESTS" in line for line in stack.logs("app"))
+
+
+def test_the_server_logs_one_json_object_a_line_from_start_to_stop(stack, one_process):
+    one_process.stop(timeout=60)
+    lines = [json.loads(line) for line in one_process.logs(stderr=False).decode().splitlines()]
+    assert all({"timestamp", "level", "logger", "message"} <= line.keys() for line in lines)
+    assert one_process.logs(stdout=False) == b""
+    assert {"serve", "realtime.connections"} <= {line["logger"] for line in lines}
+    one_process.start()
+    answers(stack)
+
+
+def test_what_is_logged_for_a_request_has_the_id_that_nginx_gave_it(stack):
+    stack.browser().get("/nothing/here/")
+    logs = {
+        service: eventually(
+            f"the request in the log of {service}",
+            lambda service=service: [
+                line for line in stack.json_logs(service) if "/nothing/here/" in str(line)
+            ],
+        )
+        for service in ("nginx", "app")
+    }
+    assert logs["nginx"][-1]["request_id"] in [line["request_id"] for line in logs["app"]]

@@ -1,0 +1,228 @@
+"""Who comes in, and how all leave: the limit of connections, and the drain before the end."""
+
+import asyncio
+import json
+import logging
+import random
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from config import contract
+from realtime.consumers import CloseCode
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = b"5"  # seconds
+# The proxy keeps a quiet connection for 2 s (nginx.conf.template). When that has passed since the
+# last answer that left it open, no request can meet a connection that is just closing.
+SETTLE_SECONDS = 2.5
+# How soon a socket that was sent away comes back: at once, but not all at the same moment.
+AFTER_MS = 1_000
+# What consumers may take for their disconnect() before the server is told to end.
+LEAVE_SECONDS = 5
+# Between two processes that end because of MAX_REQUESTS: what the new one needs to start.
+RECYCLE_SECONDS = 20
+
+
+class Connections:
+    """ASGI middleware that counts the requests and sockets under way in this process.
+
+    - One more than `most` is answered 503. Servers count differently, or not at all; some refuse
+      pages for the sake of WebSockets.
+    - SIGTERM drains it: the sockets are sent away, one after the other, and what their consumers do
+      on a disconnect is done, before the server gets the signal. Most servers would drop them.
+    - After about `requests` requests the process drains itself, and ends.
+
+    Args:
+        application: the ASGI application, for HTTP and WebSocket. Nobody asks it for a lifespan,
+            which Channels does not answer: https://github.com/django/channels/issues/2018
+        most: requests and sockets under way at a time.
+        requests: how many requests and sockets until the process is replaced; 0 for never.
+    """
+
+    def __init__(
+        self,
+        application,
+        most: int = contract.MAX_CONNECTIONS,
+        requests: int = contract.MAX_REQUESTS,
+    ) -> None:
+        self.application = application
+        self.most = most
+        self.left = requests + random.randint(0, requests // 10) if requests else -1
+        self.under_way = 0
+        self.sockets: set[Socket] = set()
+        self.draining = False
+
+    async def __call__(self, scope, receive, send) -> None:
+        match scope["type"]:
+            case "lifespan":
+                await self.lifespan(receive, send)
+            case _ if self.under_way >= self.most:
+                await refuse(scope, receive, send)
+            case "websocket" if self.draining:
+                await refuse(scope, receive, send)
+            case "websocket":
+                socket = Socket(send)
+                self.sockets.add(socket)
+                try:
+                    await self.count(scope, receive, socket.send)
+                finally:
+                    self.sockets.discard(socket)
+            case _:
+                await self.count(scope, receive, last(send) if self.draining else send)
+
+    async def count(self, scope, receive, send) -> None:
+        """Run the application, and count it meanwhile."""
+        self.under_way += 1
+        try:
+            await self.application(scope, receive, send)
+        finally:
+            self.under_way -= 1
+            self.left -= 1
+            if self.left == 0:
+                self.recycling = asyncio.create_task(recycle())
+
+    async def lifespan(self, receive, send) -> None:
+        """Agree to the server's start and stop. https://asgi.readthedocs.io/en/stable/specs/lifespan.html"""
+        while True:
+            event = (await receive())["type"]
+            if event == "lifespan.startup":
+                self.drain_on_sigterm()
+            await send({"type": f"{event}.complete"})
+            if event == "lifespan.shutdown":
+                return
+
+    def drain_on_sigterm(self) -> None:
+        """Put the drain before what the server does on SIGTERM, if it does anything."""
+        stop = signal.getsignal(signal.SIGTERM)
+        loop = asyncio.get_running_loop()
+
+        def first_drain(number: int, frame) -> None:
+            if not self.draining:  # some supervisors send it twice
+                self.draining = True
+                asyncio.run_coroutine_threadsafe(self.drain(lambda: stop(number, frame)), loop)
+
+        if callable(stop):
+            signal.signal(signal.SIGTERM, first_drain)
+
+    async def drain(self, stop: Callable[[], None]) -> None:
+        """Send all sockets away, over DRAIN_SECONDS, then stop the server.
+
+        Args:
+            stop: what the server does when it is told to end.
+        """
+        sockets = list(self.sockets)
+        logger.info("draining %d sockets", len(sockets))
+        async with asyncio.TaskGroup() as leaving:
+            leaving.create_task(asyncio.sleep(SETTLE_SECONDS))
+            for socket in sockets:
+                leaving.create_task(socket.send_away())
+                await asyncio.sleep(min(contract.DRAIN_SECONDS / len(sockets), 0.1))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                while self.sockets:
+                    await asyncio.sleep(0.05)
+        logger.info("drained, with %d requests and sockets still under way", self.under_way)
+        stop()
+
+
+class Socket:
+    """What the drain needs to know of an open WebSocket.
+
+    Args:
+        send: the server's.
+    """
+
+    __slots__ = ("_open", "_raw", "_send")
+
+    def __init__(self, send) -> None:
+        self._send = send
+        self._open = False
+        self._raw = False
+
+    async def send(self, message: dict) -> None:
+        """Pass on what the application sends, until the socket was sent away, or has gone.
+
+        Some servers raise OSError then, which would end a consumer without its disconnect().
+        """
+        match message["type"]:
+            case "websocket.accept":
+                self._open = True
+                self._raw = message.get("subprotocol") is not None
+            case "websocket.close":
+                self._open = False
+        if self._send:
+            try:
+                await self._send(message)
+            except OSError:
+                self._send = None
+
+    async def send_away(self) -> None:
+        """Ask the client to come back, to another process; the consumer is told that it has left.
+
+        A socket with a subprotocol is only closed: the message might mean something else there.
+        """
+        if not (self._open and self._send):
+            return
+        send, self._send = self._send, None
+        text = json.dumps({"type": "reconnect", "after_ms": random.randint(0, AFTER_MS)})
+        try:
+            async with asyncio.timeout(contract.REQUEST_TIMEOUT):
+                if not self._raw:
+                    await send({"type": "websocket.send", "text": text})
+                code, reason = CloseCode.RECONNECT, "reconnect"
+                await send({"type": "websocket.close", "code": code, "reason": reason})
+        except Exception:  # it has gone, or does not read; the others are to leave all the same
+            logger.debug("a socket could not be sent away", exc_info=True)
+
+
+def last(send):
+    """Return a `send` that asks for the connection to be closed after this response."""
+
+    async def send_last(message: dict) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", ()), (b"connection", b"close")]
+            message = message | {"headers": headers}
+        await send(message)
+
+    return send_last
+
+
+async def refuse(scope, receive, send) -> None:
+    """Answer 503, to a WebSocket handshake too, where the server can.
+
+    https://asgi.readthedocs.io/en/stable/extensions.html#websocket-denial-response
+    """
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        await receive()
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close"})
+            return
+        kind = "websocket.http.response"
+    headers = [(b"retry-after", RETRY_AFTER), (b"content-length", b"0")]
+    await send({"type": f"{kind}.start", "status": 503, "headers": headers})
+    await send({"type": f"{kind}.body", "body": b""})
+
+
+async def recycle() -> None:
+    """End this process when no other one has just done so: all at once would leave nobody."""
+    while not await first_in_line():
+        await asyncio.sleep(1)
+    logger.info("ending after MAX_REQUESTS")
+    signal.raise_signal(signal.SIGTERM)
+
+
+async def first_in_line() -> bool:
+    """Whether this process may end now. The others ask again, and so does it without an answer."""
+    if not contract.REDIS_URL:
+        return True
+    try:
+        async with Redis.from_url(contract.REDIS_URL) as redis:
+            return bool(await redis.set("recycle", "", nx=True, ex=RECYCLE_SECONDS))
+    except (OSError, RedisError):
+        return False

@@ -1,0 +1,1 @@
+{% include "worker/" ~ cookiecutter.asgi_server ~ ".py" %}
