@@ -34,8 +34,9 @@ check: .venv ## Run the tests that need no Docker
 	@$(RUN) python -m pytest --numprocesses=auto tests/bake
 
 .PHONY: bench
-bench: .venv ## Measure: bake, image, start, rebuild
+bench: .venv ## Measure: bake, image, start, rebuild; what each server costs
 	@$(RUN) python -m bench.sizes
+	@$(RUN) python -m bench.servers
 
 .PHONY: locks
 locks: .venv ## Make the locks again, after a change of dependencies
