@@ -206,11 +206,11 @@ def test_processes_are_replaced_after_max_requests_and_no_request_is_lost(stack)
 
     with ThreadPoolExecutor(4) as pool, stack.browser() as browser:
         started = time.monotonic()
-        answers = Counter()
+        statuses = Counter()
         while recycled(stack) < 2 and time.monotonic() - started < 90:
-            answers.update(pool.map(ask, range(20)))
+            statuses.update(pool.map(ask, range(20)))
     assert recycled(stack) >= 2
-    assert answers.keys() == {200}
+    assert statuses.keys() == {200}
 
 
 def recycled(stack: Stack) -> int:
