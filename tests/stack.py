@@ -213,9 +213,9 @@ class Stack:
     def room(self, name: str, browser: httpx.Client) -> Iterator["Room"]:
         """Enter a room, and leave it in the end."""
         with self.socket(f"/ws/rooms/{name}/", browser) as connection:
-            welcome = json.loads(connection.recv(timeout=20))
-            assert welcome["type"] == "welcome"
-            yield Room(connection, welcome["replica"])
+            room = Room(connection, json.loads(connection.recv(timeout=20))["replica"])
+            room.hear_of("subscribed")
+            yield room
 
 
 @dataclass(frozen=True)
@@ -226,12 +226,19 @@ class Room:
     replica: str
     """The container that answers."""
 
-    def say(self, text: str) -> None:
-        """Say something to everyone."""
-        self.connection.send(json.dumps({"type": "say", "text": text}))
+    def say(self, text: str, key: str | None = None) -> None:
+        """Say something to everyone; what has the same key is said once."""
+        self.connection.send(json.dumps({"type": "say", "text": text, "key": key}))
 
     def hear(self, timeout: float = 20) -> tuple[str, str]:
         """Return who says what next. Raises TimeoutError if nobody does for so many seconds."""
-        message = json.loads(self.connection.recv(timeout=timeout))
-        assert message["type"] == "message", message
-        return message["author"], message["text"]
+        data = self.hear_of("message", timeout)["data"]
+        return data["author"], data["text"]
+
+    def hear_of(self, kind: str, timeout: float = 20) -> dict:
+        """Return the next message of a type. Raises TimeoutError if there is none for so long."""
+        deadline = time.monotonic() + timeout
+        while True:
+            message = json.loads(self.connection.recv(timeout=deadline - time.monotonic()))
+            if message["type"] == kind:
+                return message

@@ -80,6 +80,11 @@ class Socket(ws_protocol.WebSocketProtocol):
         self.transport.unregisterProducer()  # the HTTP channel that this was
         self.transport.registerProducer(self.flow, True)
 
+    def connectionLost(self, reason: failure.Failure) -> None:
+        super().connectionLost(reason)
+        if self.flow:
+            self.flow.resumeProducing()
+
     def handle_reply(self, message: dict) -> None:
         match message:
             case {"type": "websocket.send"} if self.state == self.STATE_OPEN:
@@ -111,7 +116,8 @@ class SocketFactory(ws_protocol.WebSocketFactory):
 
     def __init__(self, *args, **options) -> None:
         super().__init__(*args, **options)
-        self.setProtocolOptions(failByDrop=False)
+        # Seconds for the answer to a close, which may stand behind much that is yet to be read.
+        self.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=10)
 
 
 class RequestFactory(http_protocol.HTTPFactory):
@@ -146,9 +152,10 @@ class Server(server.Server):
         return super().create_application(protocol, scope)
 
     async def handle_reply(self, protocol, message: dict) -> None:
-        await super().handle_reply(protocol, message)
         if protocol.flow:
+            # First, because an unread close would soon be a lost connection.
             await protocol.flow.open.wait()
+        await super().handle_reply(protocol, message)
 
     def kill_all_applications(self) -> defer.Deferred:
         return defer.Deferred.fromFuture(asyncio.ensure_future(self.finish()))

@@ -1,6 +1,7 @@
 """What a person sees and does."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 from playwright.sync_api import Page, expect
 
@@ -72,18 +73,86 @@ def test_what_is_said_is_shown_as_text_and_never_run(window):
         page.reload()
 
 
-def test_a_page_comes_back_by_itself_after_the_proxy_was_killed(stack, window):
+def test_people_see_who_is_here(window):
+    ada, bob = window("ada"), window("bob")
+    ada.goto("/rooms/here/")
+    expect(ada.locator("#here")).to_have_text("Here: you", **CONNECTED)
+    bob.goto("/rooms/here/")
+    for page, name in ((ada, "bob"), (bob, "ada")):
+        expect(page.locator("#here")).to_have_text(f"Here: you and {name}", **CONNECTED)
+    bob.close()
+    expect(ada.locator("#here")).to_have_text("Here: you", **CONNECTED)
+
+
+def test_what_is_typed_without_a_connection_waits_and_is_sent_when_it_is_back(stack, window):
     page = window("ada")
     page.goto("/rooms/again/")
     connected(page, "#room-status")
     stack.compose("kill", "nginx")
-    expect(page.locator("#room-status")).to_have_text("Reconnecting…")
-    say(page, "kept in the box")
-    expect(page.get_by_role("alert")).to_have_text(re.compile("Not sent"))
-    stack.compose("start", "nginx")
+    try:
+        expect(page.locator("#room-status")).to_have_text("Reconnecting…")
+        say(page, "kept for later")
+        line = page.locator("#messages li")
+        expect(line.locator("time")).to_have_text("sending…")
+    finally:
+        stack.compose("start", "nginx")
     connected(page, "#room-status")
-    page.keyboard.press("Enter")
-    expect(page.locator("#messages li p")).to_have_text("kept in the box")
+    expect(line).to_have_attribute("data-id", re.compile(r"\d+"), **CONNECTED)
+    page.reload()
+    expect(page.locator("#messages li p")).to_have_text(["kept for later"])
+
+
+def test_two_people_talk_through_a_restart_and_nothing_is_lost_or_there_twice(stack, window):
+    ada, bob = window("ada"), window("bob")
+    for page in (ada, bob):
+        page.goto("/rooms/restart/")
+        connected(page, "#room-status")
+    said = []
+
+    def talk(times: int) -> None:
+        for page in (ada, bob) * times:
+            said.append(f"line {len(said)}")
+            say(page, said[-1])
+            page.wait_for_timeout(100)
+
+    talk(2)
+    for app in stack.containers("app"):
+        with ThreadPoolExecutor() as pool:
+            restart = pool.submit(app.restart, timeout=75)
+            while not restart.done():
+                talk(1)
+        eventually("healthy", lambda app=app: app.reload() or app.health == "healthy")
+    talk(2)
+    for page in (ada, bob):
+        expect(page.locator("#messages li[aria-busy]")).to_have_count(0, **CONNECTED)
+        expect(page.locator("#messages li")).to_have_count(len(said), **CONNECTED)
+        texts = page.locator("#messages li p").all_inner_texts()
+        assert sorted(texts) == sorted(said)
+    assert ada.locator("#messages li p").all_inner_texts() == texts
+    ada.reload()
+    expect(ada.locator("#messages li p")).to_have_text(texts[-50:])
+
+
+def test_a_page_whose_past_is_no_longer_known_loads_it_from_the_database(stack, window):
+    ada, bob = window("ada"), window("bob")
+    for page in (ada, bob):
+        page.goto("/rooms/forgotten/")
+        connected(page, "#room-status")
+    say(bob, "before")
+    expect(ada.locator("#messages li p")).to_have_text(["before"])
+    ada.context.set_offline(True)
+    say(bob, "while you were away")
+    expect(bob.locator("#messages li")).to_have_count(2)
+    expect(bob.locator("#messages li[aria-busy]")).to_have_count(0)
+    assert ada.locator("#messages li p").all_inner_texts() == ["before"]
+    (redis,) = stack.containers("redis")
+    assert redis.exec_run(["redis-cli", "flushall"]).exit_code == 0
+    say(bob, "and after")
+    ada.context.set_offline(False)
+    for page in (ada, bob):
+        expect(page.locator("#messages li p")).to_have_text(
+            ["before", "while you were away", "and after"], **CONNECTED
+        )
 
 
 def test_logging_out_leads_home(window):

@@ -1,10 +1,11 @@
-"""Notes what each cell of the grid came to, and writes the page when all of them were filled."""
+"""Notes what each cell of the grid came to, and writes the pages when all of them were filled."""
 
 import pytest
 
 from tests.grid import report
 
 CELLS = pytest.StashKey[dict[tuple[str, str], str]]()
+FIGURES = pytest.StashKey[dict[tuple[str, str], dict[str, str]]]()
 FAILED = pytest.StashKey[bool]()
 
 
@@ -19,10 +20,12 @@ def pytest_runtest_makereport(item, call):
         reason = getattr(outcome, "wasxfail", report.PASS)
         if cells.get(cell, report.PASS) == report.PASS:  # of several examples, the one that fails
             cells[cell] = reason
+        if figures := dict(outcome.user_properties).get("figures"):
+            item.session.stash.setdefault(FIGURES, {})[cell] = figures
     return outcome
 
 
 def pytest_sessionfinish(session):
     cells = session.stash.get(CELLS, {})
     if report.is_whole(cells) and not session.stash.get(FAILED, False):
-        report.write(cells)
+        report.write(cells, session.stash[FIGURES])

@@ -1,4 +1,6 @@
-"""docs/grid.md and its summary in the README: what the last whole run of the grid found."""
+"""docs/grid.md, its summary in the README, and the figures of docs/reliability.md: what the last
+whole run of the grid found.
+"""
 
 import ast
 import re
@@ -10,10 +12,12 @@ from tests.baking import CHOICES, ROOT
 
 DOC = ROOT / "docs" / "grid.md"
 README = ROOT / "README.md"
+RELIABILITY = ROOT / "docs" / "reliability.md"
 SECTIONS = {
     "HTTP": ["test_http"],
     "WebSocket": ["test_websocket", "test_autobahn"],
     "Life": ["test_life"],
+    "Nothing lost": ["test_nothing_lost"],
 }
 MODES = CHOICES["asgi_server"]
 PACKAGES = ["channels", "django", "redis", *MODES, "uvicorn-worker", "wsproto", "autobahn"]
@@ -24,6 +28,7 @@ NAMES = {
     "utf 8": "UTF-8",
     "max requests": "MAX_REQUESTS",
     "autobahn": "Autobahn",
+    "redis": "Redis",
 }
 HEAD = """\
 # The grid
@@ -38,6 +43,9 @@ Last run: {date}, with {versions}.
 
 Cells = Mapping[tuple[str, str], str]
 """For a row and a mode: a pass, or the reason why not."""
+
+Figures = Mapping[tuple[str, str], Mapping[str, str]]
+"""For a row and a mode: what was counted, by the name of each figure."""
 
 
 def rows(section: str) -> list[str]:
@@ -102,10 +110,28 @@ def summary(cells: Cells) -> str:
     return table("", lines)
 
 
-def write(cells: Cells) -> None:
-    """Write both."""
+def faults(figures: Figures) -> str:
+    """Return the tables of docs/reliability.md: for each mode, a row for each fault."""
+    tables = []
+    for mode in MODES:
+        lines = {row: figures[row, mode] for row in rows("Nothing lost") if (row, mode) in figures}
+        names = next(iter(lines.values()))
+        parts = [f"| {' | '.join([mode, *names])} |", "|---|" + "--:|" * len(names)]
+        parts += [
+            f"| {' | '.join([sentence(row), *line.values()])} |" for row, line in lines.items()
+        ]
+        tables.append("\n".join(parts))
+    return "\n\n".join(tables)
+
+
+def replace(path: Path, mark: str, text: str) -> None:
+    """Put a text between two marks of a page."""
+    between = rf"(?<=<!-- {mark} -->\n\n).*?(?=\n\n<!-- /{mark} -->)"
+    path.write_text(re.sub(between, lambda _: text, path.read_text(), flags=re.DOTALL))
+
+
+def write(cells: Cells, figures: Figures) -> None:
+    """Write all of it."""
     DOC.write_text(page(cells))
-    between = r"(?<=<!-- grid -->\n\n).*?(?=\n\n<!-- /grid -->)"
-    README.write_text(
-        re.sub(between, lambda _: summary(cells), README.read_text(), flags=re.DOTALL)
-    )
+    replace(README, "grid", summary(cells))
+    replace(RELIABILITY, "faults", faults(figures))

@@ -122,11 +122,17 @@ def test_sigterm_ends_requests_and_sockets_properly(stack, one_process):
     logs = one_process.logs(stderr=False).decode()
     assert logs.count('"message": "left with ') == 200
     assert one_process.wait()["StatusCode"] == 0
-    (redis,) = stack.containers("redis")
-    for command in ("pubsub channels *", "keys *"):
-        assert redis.exec_run(["redis-cli", *command.split()])[1].strip() == b""
+    assert redis_cli(stack, "pubsub", "channels", "*") == []
+    for key in redis_cli(stack, "keys", "*"):
+        assert redis_cli(stack, "ttl", key) != ["-1"], f"{key} is kept for ever"
     one_process.start()
     answers(stack)
+
+
+def redis_cli(stack: Stack, *command: str) -> list[str]:
+    """Return the lines that Redis answers to a command."""
+    (redis,) = stack.containers("redis")
+    return redis.exec_run(["redis-cli", *command])[1].decode().split()
 
 
 def processes(app: Container) -> int:
@@ -179,7 +185,7 @@ def test_an_error_on_import_ends_the_start_and_its_reason_is_said_last(stack, pr
     app = run_once(stack, **settings)
     try:
         assert app.wait(timeout=30)["StatusCode"] != 0
-        assert "no module of that name" in app.logs(tail=15).decode()
+        assert "no module of that name" in app.logs(tail=40).decode()
     finally:
         app.remove(force=True)
 

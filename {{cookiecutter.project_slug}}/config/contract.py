@@ -8,6 +8,7 @@ process with a line that names its variable.
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -88,6 +89,9 @@ PROXY_READ_TIMEOUT = env.int("PROXY_READ_TIMEOUT", 75, validate=at_least_1)
 DRAIN_SECONDS = env.int("DRAIN_SECONDS", 10, validate=at_least_0)
 STOP_GRACE_SECONDS = env.int("STOP_GRACE_SECONDS", 75, validate=at_least_1)
 
+# `manage.py drain` makes it, for the processes of this machine or container.
+DRAIN_FILE = Path(tempfile.gettempdir()) / f"{BASE_DIR.name}.drain"
+
 # Sizes, in bytes
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 10 * 1024**2, validate=at_least_1)
 
@@ -96,6 +100,13 @@ WS_ALLOWED_ORIGINS = parse("WS_ALLOWED_ORIGINS", commas)
 WS_MAX_MESSAGE_BYTES = env.int("WS_MAX_MESSAGE_BYTES", 1024**2, validate=at_least_1)
 WS_PING_INTERVAL = env.int("WS_PING_INTERVAL", 20, validate=at_least_1)
 WS_PING_TIMEOUT = env.int("WS_PING_TIMEOUT", 20, validate=at_least_1)
+WS_SEND_TIMEOUT = env.int("WS_SEND_TIMEOUT", 10, validate=at_least_1)
+WS_MAX_AGE = env.int("WS_MAX_AGE", 14_400, validate=at_least_1)
+WS_MESSAGE_RATE = env.int("WS_MESSAGE_RATE", 50, validate=at_least_1)
+
+# Streams
+HISTORY_LENGTH = env.int("HISTORY_LENGTH", 1000, validate=at_least_1)
+HISTORY_SECONDS = env.int("HISTORY_SECONDS", 600, validate=check.Range(min=30))
 
 # Logs
 LOG_LEVEL = env.str(

@@ -24,6 +24,8 @@ SETTLE_SECONDS = 2.5
 AFTER_MS = 1_000
 # What consumers may take for their disconnect() before the server is told to end.
 LEAVE_SECONDS = 5
+# Between two looks at whether `manage.py drain` wants something.
+LOOK_SECONDS = 1
 # Between two processes that end because of MAX_REQUESTS: what the new one needs to start.
 RECYCLE_SECONDS = 20
 
@@ -56,6 +58,7 @@ class Connections:
         self.under_way = 0
         self.sockets: set[Socket] = set()
         self.draining = False
+        self.stopping = False
 
     async def __call__(self, scope, receive, send) -> None:
         match scope["type"]:
@@ -66,14 +69,21 @@ class Connections:
             case "websocket" if self.draining:
                 await refuse(scope, receive, send)
             case "websocket":
-                socket = Socket(send)
-                self.sockets.add(socket)
-                try:
-                    await self.count(scope, receive, socket.send)
-                finally:
-                    self.sockets.discard(socket)
+                await self.keep(scope, Socket(receive, send))
             case _:
                 await self.count(scope, receive, last(send) if self.draining else send)
+
+    async def keep(self, scope, socket: "Socket") -> None:
+        """Run a socket, until it is too old: replicas even out, and no state is for ever."""
+        age = contract.WS_MAX_AGE * random.uniform(0.9, 1.1)
+        too_old = asyncio.get_running_loop().call_later(age, socket.send_away_soon)
+        self.sockets.add(socket)
+        try:
+            await self.count(scope, socket.receive, socket.send)
+            await socket.close_sent()
+        finally:
+            self.sockets.discard(socket)
+            too_old.cancel()
 
     async def count(self, scope, receive, send) -> None:
         """Run the application, and count it meanwhile."""
@@ -92,6 +102,7 @@ class Connections:
             event = (await receive())["type"]
             if event == "lifespan.startup":
                 self.drain_on_sigterm()
+                self.watching = asyncio.create_task(self.drain_by_hand())
             await send({"type": f"{event}.complete"})
             if event == "lifespan.shutdown":
                 return
@@ -102,23 +113,40 @@ class Connections:
         loop = asyncio.get_running_loop()
 
         def first_drain(number: int, frame) -> None:
-            if not self.draining:  # some supervisors send it twice
-                self.draining = True
-                asyncio.run_coroutine_threadsafe(self.drain(lambda: stop(number, frame)), loop)
+            if not self.stopping:  # some supervisors send it twice
+                self.stopping = True
+                asyncio.run_coroutine_threadsafe(self.stop(lambda: stop(number, frame)), loop)
 
         if callable(stop):
             signal.signal(signal.SIGTERM, first_drain)
 
-    async def drain(self, stop: Callable[[], None]) -> None:
-        """Send all sockets away, over DRAIN_SECONDS, then stop the server.
+    async def drain_by_hand(self) -> None:
+        """Drain, and take sockets again, as `manage.py drain` says."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            wanted = contract.DRAIN_FILE.exists()
+            if wanted and not self.draining:
+                await self.drain()
+            elif not wanted and not self.stopping:
+                self.draining = False
+
+    async def stop(self, stop: Callable[[], None]) -> None:
+        """Send all sockets away, then stop the server.
 
         Args:
             stop: what the server does when it is told to end.
         """
+        async with asyncio.TaskGroup() as leaving:
+            leaving.create_task(asyncio.sleep(SETTLE_SECONDS))
+            leaving.create_task(self.drain())
+        stop()
+
+    async def drain(self) -> None:
+        """Take no more sockets, and send away those that there are, over DRAIN_SECONDS."""
+        self.draining = True
         sockets = list(self.sockets)
         logger.info("draining %d sockets", len(sockets))
         async with asyncio.TaskGroup() as leaving:
-            leaving.create_task(asyncio.sleep(SETTLE_SECONDS))
             for socket in sockets:
                 leaving.create_task(socket.send_away())
                 await asyncio.sleep(min(contract.DRAIN_SECONDS / len(sockets), 0.1))
@@ -127,56 +155,104 @@ class Connections:
                 while self.sockets:
                     await asyncio.sleep(0.05)
         logger.info("drained, with %d requests and sockets still under way", self.under_way)
-        stop()
 
 
 class Socket:
-    """What the drain needs to know of an open WebSocket.
+    """An open WebSocket, between the server and the application.
 
     Args:
+        receive: the server's.
         send: the server's.
     """
 
-    __slots__ = ("_open", "_raw", "_send")
+    __slots__ = ("_away", "_closing", "_code", "_open", "_raw", "_receive", "_receiving", "_send")
 
-    def __init__(self, send) -> None:
+    def __init__(self, receive, send) -> None:
+        self._receive = receive
         self._send = send
         self._open = False
         self._raw = False
+        self._away = False
+        self._code: CloseCode | None = None
+        self._closing: asyncio.Task | None = None
+        self._receiving: asyncio.Task | None = None
+
+    async def receive(self) -> dict:
+        """Return what the server has next, or that the socket was given up."""
+        if not self._code:
+            self._receiving = asyncio.current_task()
+            try:
+                return await self._receive()
+            except asyncio.CancelledError:
+                if not self._code:
+                    raise
+                self._receiving.uncancel()
+            finally:
+                self._receiving = None
+        return {"type": "websocket.disconnect", "code": self._code}
 
     async def send(self, message: dict) -> None:
-        """Pass on what the application sends, until the socket was sent away, or has gone.
+        """Pass on what the application sends, until the socket is closed, sent away, or gone.
 
         Some servers raise OSError then, which would end a consumer without its disconnect().
         """
+        if not (send := self._send):
+            return
         match message["type"]:
             case "websocket.accept":
                 self._open = True
                 self._raw = message.get("subprotocol") is not None
             case "websocket.close":
-                self._open = False
-        if self._send:
-            try:
-                await self._send(message)
-            except OSError:
                 self._send = None
+        try:
+            async with asyncio.timeout(contract.WS_SEND_TIMEOUT):
+                await send(message)
+        except TimeoutError:
+            self.give_up(send, CloseCode.TOO_SLOW)
+        except OSError:
+            self._send = None
+        if self._away and self._open:
+            self.send_away_soon()
+
+    def give_up(self, send, code: CloseCode) -> None:
+        """Close a socket whose client does not read: the application need not wait for that."""
+        self._send, self._code = None, code
+        close = {"type": "websocket.close", "code": code, "reason": code.name}
+        self._closing = asyncio.create_task(send(close))
+        if self._receiving:
+            self._receiving.cancel()
+
+    async def close_sent(self) -> None:
+        """Wait until the client has read so far, or the server has found it dead."""
+        if self._closing:
+            dead = contract.WS_PING_INTERVAL + contract.WS_PING_TIMEOUT
+            await asyncio.wait([self._closing], timeout=dead)
+            self._closing.cancel()
+
+    def send_away_soon(self) -> None:
+        """Send it away, beside all else."""
+        if self._send:
+            self._closing = asyncio.create_task(self.send_away())
 
     async def send_away(self) -> None:
         """Ask the client to come back, to another process; the consumer is told that it has left.
 
         A socket with a subprotocol is only closed: the message might mean something else there.
         """
+        self._away = True  # for one that is not open yet
         if not (self._open and self._send):
             return
         send, self._send = self._send, None
         text = json.dumps({"type": "reconnect", "after_ms": random.randint(0, AFTER_MS)})
         try:
-            async with asyncio.timeout(contract.REQUEST_TIMEOUT):
+            async with asyncio.timeout(contract.WS_SEND_TIMEOUT):
                 if not self._raw:
                     await send({"type": "websocket.send", "text": text})
                 code, reason = CloseCode.RECONNECT, "reconnect"
                 await send({"type": "websocket.close", "code": code, "reason": reason})
-        except Exception:  # it has gone, or does not read; the others are to leave all the same
+        except TimeoutError:
+            self.give_up(send, CloseCode.TOO_SLOW)
+        except Exception:  # it has gone; the others are to leave all the same
             logger.debug("a socket could not be sent away", exc_info=True)
 
 

@@ -1,22 +1,56 @@
 """What sockets have in common, and two that every project has."""
 
+import asyncio
 import json
+import logging
+import time
+from collections import deque
 from enum import IntEnum
+from urllib.parse import parse_qs
 
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
+from redis.exceptions import RedisError
+
+from config import contract
+from realtime.brokers import Position
+from realtime.hub import Subscription, TooSlow, hub
+from realtime.presence import Member
+from realtime.users import watch
+
+logger = logging.getLogger(__name__)
+
+# Messages from a client that are taken while those before them are handled.
+WAITING = 100
+# Seconds for which a client may have saved up what it may send.
+BURST = 20
+# Seconds that a handler has to finish when its client has left.
+FINISH = 5
 
 
 class CloseCode(IntEnum):
     """Why the application closes a socket.
 
     All are in 4000-4999, the only range that every server can send and every browser shows; the
-    client takes 44xx as final. https://www.rfc-editor.org/rfc/rfc6455#section-7.4.2
+    client takes 44xx as final, but for two. https://www.rfc-editor.org/rfc/rfc6455#section-7.4.2
     """
 
     RECONNECT = 4000
     NOT_AUTHENTICATED = 4401
+    NOT_ALLOWED = 4403
     NOT_FOUND = 4404
+    TOO_SLOW = 4408
     PROTOCOL_ERROR = 4409
+    TOO_MANY = 4429
+    SERVER_ERROR = 4500
+
+
+class Refused(Exception):
+    """Raised in a consumer to close its socket, with a code that says why."""
+
+    def __init__(self, code: CloseCode) -> None:
+        super().__init__(code.name)
+        self.code = code
 
 
 class EchoConsumer(AsyncWebsocketConsumer):
@@ -42,26 +76,178 @@ class NotFoundConsumer(AsyncWebsocketConsumer):
         await self.close(CloseCode.NOT_FOUND)
 
 
-class JsonConsumer(AsyncWebsocketConsumer):
-    """A consumer whose every message is a JSON object; a client that sends anything else is closed.
+class Consumer(AsyncWebsocketConsumer):
+    """A socket that follows streams, and whose client sends JSON objects.
 
-    Subclasses define `receive_json`.
+        class Notices(Consumer):
+            async def connect(self):
+                await super().connect()
+                self.require_login()
+                await self.subscribe(f"notices.{self.scope['user'].pk}")
+
+            async def receive_json(self, content):
+                ...
+
+    - What is published in a stream is sent to the client, from where it was when it had lost its
+      connection. One that reads too slowly is closed with 4408, and goes on from there.
+    - Messages of the client are handled one after the other, beside the loop that receives them: a
+      handler may take its time. Too many, for too long, close the socket with 4429; what is no
+      object with 4409.
+    - An exception in a handler closes with 4500, and is logged; Refused closes with its own code.
+    - When its user logs out, is deactivated or gets another password, it is closed with 4401.
     """
+
+    channel_layer_alias = None
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.inbox: deque[dict] = deque()
+        self.sources: list[Subscription | Member] = []
+        self.handling: asyncio.Task | None = None
+        self.sending: asyncio.Task | None = None
+        self.closed = False
+        # https://en.wikipedia.org/wiki/Token_bucket
+        self.tokens: float = BURST * contract.WS_MESSAGE_RATE
+        self.counted_at = time.monotonic()
+
+    # For subclasses to call, or to define
+
+    def require_login(self) -> None:
+        """Refuse who has not logged in. Raises Refused."""
+        if not self.scope["user"].is_authenticated:
+            raise Refused(CloseCode.NOT_AUTHENTICATED)
+
+    async def subscribe(self, stream: str, *, present: bool = False) -> None:
+        """Follow a stream, from where the client says that it was, or from now.
+
+        Args:
+            stream: its name.
+            present: whether the user is shown to the others as being here, and they to the user.
+
+        Raises:
+            TimeoutError, OSError, redis.RedisError: the stream cannot be had now.
+        """
+        position = self.position(stream)
+        self.sources.append(await hub().subscribe(stream, position, self.send_soon))
+        if present:
+            name = self.scope["user"].get_username()
+            self.sources.append(Member(stream, name, self.send_soon))
+        self.send_soon()
+
+    async def receive_json(self, content: dict) -> None:
+        """Handle one message from the client."""
+        raise Refused(CloseCode.PROTOCOL_ERROR)
+
+    async def send_json(self, content: dict) -> None:
+        """Send one message to the client."""
+        await self.send(json.dumps(content))
+
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        self.closed = True
+        await super().close(code, reason)
+
+    # How it works
+
+    def position(self, stream: str) -> Position | None:
+        """Return where the client says that it was: `?position=room.lobby:1763981234567-42`."""
+        query = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
+        for text in query.get("position", ()):
+            name, _, position = text.rpartition(":")
+            if name == stream:
+                try:
+                    return Position.parse(position)
+                except ValueError:
+                    logger.debug("not a position: %r", text)
+        return None
+
+    async def dispatch(self, message: dict) -> None:
+        """Take what the server says: to receive goes on while what came before is handled."""
+        match message["type"]:
+            case "websocket.disconnect":
+                await self.leave(message["code"])
+                raise StopConsumer
+            case "websocket.receive" if not self.may_come():
+                await self.close(CloseCode.TOO_MANY)
+            case _ if not self.closed:
+                self.inbox.append(message)
+                if not self.handling or self.handling.done():
+                    self.handling = asyncio.create_task(self.handle())
+                if len(self.inbox) >= WAITING:
+                    await asyncio.wait([self.handling])
+
+    def may_come(self) -> bool:
+        """Count a message, and say whether that is one too many."""
+        now, rate = time.monotonic(), contract.WS_MESSAGE_RATE
+        self.tokens = min(self.tokens + (now - self.counted_at) * rate, BURST * rate) - 1
+        self.counted_at = now
+        return self.tokens >= 0
+
+    async def handle(self) -> None:
+        """Handle what has come, in order."""
+        try:
+            while self.inbox and not self.closed:
+                await super().dispatch(self.inbox.popleft())
+        except Refused as refused:
+            await self.close(refused.code)
+        except (RedisError, TimeoutError, ConnectionError) as error:
+            logger.warning("a socket is closed because a service does not answer: %r", error)
+            await self.close(CloseCode.SERVER_ERROR)
+        except Exception:
+            logger.exception("a socket is closed because of an error")
+            await self.close(CloseCode.SERVER_ERROR)
+
+    async def websocket_connect(self, message: dict) -> None:
+        watch().remember(self)
+        await super().websocket_connect(message)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
             content = json.loads(text_data or "")
         except ValueError:
             content = None
-        if isinstance(content, dict):
-            await self.receive_json(content)
-        else:
-            await self.close(CloseCode.PROTOCOL_ERROR)
+        match content:
+            case {"type": "ping"}:
+                await self.send('{"type":"pong"}')
+            case dict():
+                await self.receive_json(content)
+            case _:
+                raise Refused(CloseCode.PROTOCOL_ERROR)
 
-    async def receive_json(self, content: dict) -> None:
-        """Handle one message from the client."""
-        raise NotImplementedError
+    def send_soon(self) -> None:
+        """Send what there is in the streams, beside all else."""
+        if not self.closed and (not self.sending or self.sending.done()):
+            self.sending = asyncio.create_task(self.send_streams())
 
-    async def send_json(self, content: dict) -> None:
-        """Send one message to the client."""
-        await self.send(json.dumps(content))
+    async def send_streams(self) -> None:
+        """Send what there is in the streams."""
+        try:
+            while not self.closed and (text := self.next()):
+                await self.send(text)
+        except TooSlow:
+            await self.close(CloseCode.TOO_SLOW)
+
+    def next(self) -> str | None:
+        """Return what is to be sent next. Raises TooSlow if that is no longer known."""
+        return next((text for source in self.sources if (text := source.next())), None)
+
+    async def refuse(self) -> None:
+        """Close, because the user has logged out."""
+        await self.close(CloseCode.NOT_AUTHENTICATED)
+
+    async def leave(self, code: int) -> None:
+        """Finish what the client asked for, stop all that is done for it, and run disconnect()."""
+        if self.handling:
+            _, slow = await asyncio.wait([self.handling], timeout=FINISH)
+            for task in slow:
+                task.cancel()
+                await asyncio.wait([task])
+        self.closed = True
+        if self.sending:
+            self.sending.cancel()
+        watch().forget(self)
+        for source in self.sources:
+            await source.leave()
+        try:
+            await self.disconnect(code)
+        except Exception:
+            logger.exception("an error while a socket was left")

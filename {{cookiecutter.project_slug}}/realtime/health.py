@@ -47,9 +47,11 @@ async def healthy(name: str) -> bool:
 
 async def respond(send, status: int, body: dict) -> None:
     """Send a small JSON response that nobody may cache."""
+    payload = json.dumps(body).encode()
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers.append((b"content-length", b"%d" % len(payload)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+    await send({"type": "http.response.body", "body": payload})
 
 
 class Health:
@@ -72,7 +74,8 @@ class Health:
             case "/livez", "http":
                 await respond(send, 200, {"live": True})
             case "/readyz", "http" if self.connections.draining:
-                await respond(send, 503, {"draining": True})
+                sockets = len(self.connections.sockets)
+                await respond(send, 503, {"draining": True, "sockets": sockets})
             case "/readyz", "http":
                 passed = await asyncio.gather(*map(healthy, CHECKS))
                 checks = dict(zip(CHECKS, passed, strict=True))

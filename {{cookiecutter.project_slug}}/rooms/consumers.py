@@ -1,73 +1,51 @@
 """The socket of a room."""
 
-import json
-import logging
 import socket
+from uuid import UUID, uuid4
 
-from redis.exceptions import RedisError
-
-from realtime.consumers import CloseCode, JsonConsumer
+from realtime.consumers import CloseCode, Consumer, Refused
+from realtime.streams import apublish
 from rooms.models import Message
-
-logger = logging.getLogger(__name__)
 
 REPLICA = socket.gethostname()
 
 
-class RoomConsumer(JsonConsumer):
+class RoomConsumer(Consumer):
     """Everyone in a room hears what anyone says, whichever replica they are connected to."""
 
-    group = None
-
     async def connect(self) -> None:
-        await self.accept()
-        user = self.scope["user"]
-        if not user.is_authenticated:
-            # After the handshake, because only then does a browser see the code.
-            await self.close(CloseCode.NOT_AUTHENTICATED)
-            return
-        room = self.scope["url_route"]["kwargs"]["room"]
-        self.group = f"room.{room}"
-        await self.channel_layer.group_add(self.group, self.channel_name)
-        await self.send_json(
-            {"type": "welcome", "room": room, "you": user.username, "replica": REPLICA}
-        )
-
-    async def disconnect(self, code: int) -> None:
-        if self.group:
-            await self.channel_layer.group_discard(self.group, self.channel_name)
+        await super().connect()
+        self.require_login()
+        room, user = self.scope["url_route"]["kwargs"]["room"], self.scope["user"].username
+        await self.send_json({"type": "welcome", "room": room, "you": user, "replica": REPLICA})
+        await self.subscribe(f"room.{room}", present=True)
 
     async def receive_json(self, content: dict) -> None:
         match content:
             case {"type": "say", "text": str(text)} if 0 < len(text.strip()) <= 2000:
-                await self.say(text.strip())
+                await self.say(text.strip(), content.get("key"))
             case _:
-                await self.close(CloseCode.PROTOCOL_ERROR)
+                raise Refused(CloseCode.PROTOCOL_ERROR)
 
-    async def say(self, text: str) -> None:
-        """Keep a message, then send it to everyone in the room."""
-        user = self.scope["user"]
-        message = await Message.objects.acreate(
-            room=self.scope["url_route"]["kwargs"]["room"], author_id=user.pk, text=text
-        )
-        # Encoded here, once, and not again for each who hears it.
-        encoded = json.dumps(
-            {
-                "type": "message",
-                "id": message.pk,
-                "author": user.username,
-                "text": text,
-                "sent_at": message.sent_at.isoformat(),
-            }
-        )
+    async def say(self, text: str, key: object) -> None:
+        """Keep a message, then send it to everyone in the room.
+
+        A client that has not heard its own message, as after a lost connection, says it again with
+        the same key: it is kept once, and sent once.
+        """
         try:
-            await self.channel_layer.group_send(self.group, {"type": "forward", "text": encoded})
-        except (RedisError, OSError):
-            logger.exception("message %s was kept but not sent", message.pk)
-            await self.send_json(
-                {"type": "error", "detail": "Kept, but not sent to the others: reload to see it."}
-            )
-
-    async def forward(self, event: dict) -> None:
-        """Pass on what somebody said."""
-        await self.send(event["text"])
+            key = UUID(key) if key else uuid4()
+        except (ValueError, AttributeError):
+            raise Refused(CloseCode.PROTOCOL_ERROR) from None
+        room, user = self.scope["url_route"]["kwargs"]["room"], self.scope["user"]
+        message, _ = await Message.objects.aget_or_create(
+            author_id=user.pk, key=key, defaults={"room": room, "text": text}
+        )
+        data = {
+            "id": message.pk,
+            "key": key,
+            "author": user.username,
+            "text": message.text,
+            "sent_at": message.sent_at,
+        }
+        await apublish(f"room.{message.room}", data, key=f"{user.pk}.{key}")

@@ -1,5 +1,7 @@
 """What was said."""
 
+from uuid import uuid4
+
 from django.conf import settings
 from django.db import models
 
@@ -11,9 +13,12 @@ class Message(models.Model):
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     text = models.TextField(max_length=2000)
     sent_at = models.DateTimeField(auto_now_add=True)
+    # Chosen by the author's browser, so that a message that is sent again is still one.
+    key = models.UUIDField(default=uuid4, editable=False)
 
     class Meta:
         indexes = [models.Index(fields=["room", "id"])]
+        constraints = [models.UniqueConstraint(fields=["author", "key"], name="said_once")]
 
     def __str__(self) -> str:
         return f"{self.author} in {self.room}: {self.text[:50]}"

@@ -5,6 +5,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch
 
+from realtime.streams import position
 from rooms.models import Message
 
 HISTORY = 50  # messages shown on entering
@@ -24,5 +25,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def room(request: HttpRequest, room: str) -> HttpResponse:
     """Show a room with what was said last."""
+    here = position(f"room.{room}")  # before the messages: what comes in between is sent, too
     latest = Message.objects.filter(room=room).select_related("author").order_by("-id")[:HISTORY]
-    return render(request, "rooms/room.html", {"room": room, "messages": reversed(latest)})
+    context = {"room": room, "position": here, "messages": reversed(latest)}
+    return render(request, "rooms/room.html", context)

@@ -63,6 +63,7 @@ def main() -> None:
         return
 
     logging.config.dictConfig(LOGGING)
+    contract.DRAIN_FILE.unlink(missing_ok=True)
     if contract.BIND.startswith("unix:"):
         claim(contract.BIND.removeprefix("unix:"))
     files = raise_file_limit()

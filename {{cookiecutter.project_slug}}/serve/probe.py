@@ -8,11 +8,12 @@ import socket
 import sys
 
 
-def livez(bind: str, timeout: float = 3) -> str:
-    """Return the status line of GET /livez.
+def ask(bind: str, path: str, timeout: float = 3) -> str:
+    """Return the response to a GET, from its status line to its end.
 
     Args:
         bind: where the server listens, `host:port` or `unix:/path`.
+        path: what to get.
         timeout: seconds for the answer.
 
     Raises:
@@ -27,10 +28,10 @@ def livez(bind: str, timeout: float = 3) -> str:
         local = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))
         connection = socket.create_connection((local, int(port)), timeout)
     with connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        return connection.makefile("rb").readline().decode().strip()
+        connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        return connection.makefile("rb").read().decode()
 
 
 if __name__ == "__main__":
-    answer = livez(os.environ.get("BIND", "0.0.0.0:8000"))
-    sys.exit(None if " 200 " in f"{answer} " else answer)  # not all servers say OK
+    status, *_ = ask(os.environ.get("BIND", "0.0.0.0:8000"), "/livez").splitlines() or [""]
+    sys.exit(None if " 200 " in f"{status} " else status)  # not all servers say OK

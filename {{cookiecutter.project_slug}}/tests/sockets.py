@@ -1,5 +1,6 @@
 """The browser's side of a WebSocket, without a server in between."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,19 @@ class Socket(ApplicationCommunicator):
         """Return the next ASGI event from the application. Raises TimeoutError after a second."""
         return await self.receive_output()
 
+    async def hear(self, kind: str) -> dict:
+        """Return the next JSON message of a type; others are passed over."""
+        while True:
+            message = await self.receive()
+            assert message["type"] == "websocket.send", message
+            content = json.loads(message["text"])
+            if content["type"] == kind:
+                return content
+
+    async def accepted(self) -> None:
+        """Wait until the socket is let in."""
+        assert (await self.receive())["type"] == "websocket.accept"
+
 
 @asynccontextmanager
 async def connect(
@@ -33,7 +47,9 @@ async def connect(
         headers.append((b"origin", origin.encode()))
     if client:
         headers.append((b"cookie", client.cookies.output(header="", sep=";").strip().encode()))
-    socket = Socket(application, {"type": "websocket", "path": path, "headers": headers})
+    path, _, query = path.partition("?")
+    scope = {"type": "websocket", "path": path, "query_string": query.encode(), "headers": headers}
+    socket = Socket(application, scope)
     await socket.send_input({"type": "websocket.connect"})
     try:
         yield socket

@@ -64,11 +64,87 @@ async def test_the_drain_sends_sockets_away_and_then_stops_the_server(monkeypatc
     limited = Connections(stay)
     (plain, first), (other, second) = [await opened(limited, wanted=name) for name in (None, "v2")]
     stopped = []
-    await limited.drain(lambda: stopped.append(limited.under_way))
+    await limited.stop(lambda: stopped.append(limited.under_way))
     await asyncio.gather(first, second)
     assert stopped == [0]
     assert json.loads(plain.sent[1]["text"])["type"] == "reconnect"
     assert plain.sent[2]["code"] == other.sent[1]["code"] == CloseCode.RECONNECT
+
+
+async def test_a_socket_that_is_just_being_accepted_is_sent_away_when_it_is(monkeypatch):
+    async def late(scope, receive, send) -> None:
+        await accept.wait()
+        await stay(scope, receive, send)
+
+    accept = asyncio.Event()
+    limited = Connections(late)
+    peer, running = await opened(limited)
+    monkeypatch.setattr(contract, "DRAIN_SECONDS", 0)
+    drain = asyncio.create_task(limited.drain())
+    await asyncio.sleep(0.01)
+    accept.set()
+    async with asyncio.timeout(1):
+        await asyncio.gather(drain, running)
+    assert peer.sent[-1]["code"] == CloseCode.RECONNECT
+
+
+async def test_a_socket_that_is_too_old_is_sent_away(monkeypatch):
+    monkeypatch.setattr(contract, "WS_MAX_AGE", 0.05)
+    peer, running = await opened(Connections(stay))
+    async with asyncio.timeout(1):
+        await running
+    assert peer.sent[-1]["code"] == CloseCode.RECONNECT
+
+
+async def test_a_peer_that_does_not_read_is_given_up_and_the_application_told(monkeypatch):
+    async def talk(scope, receive, send) -> None:
+        await send({"type": "websocket.accept"})
+        talking = asyncio.create_task(send({"type": "websocket.send", "text": "long"}))
+        told.append(await receive())
+        await talking
+
+    async def send(message: dict) -> None:
+        if message["type"] != "websocket.accept":
+            await reading.wait()
+        sent.append(message)
+
+    told: list[dict] = []
+    sent: list[dict] = []
+    reading = asyncio.Event()
+    monkeypatch.setattr(contract, "WS_SEND_TIMEOUT", 0.02)
+    running = asyncio.create_task(Connections(talk)({"type": "websocket"}, Peer().receive, send))
+    await asyncio.sleep(0.1)
+    assert told == [{"type": "websocket.disconnect", "code": CloseCode.TOO_SLOW}]
+    assert not running.done()  # the close is to be sent yet
+    reading.set()
+    await running
+    assert sent[-1]["code"] == CloseCode.TOO_SLOW
+
+
+async def test_nothing_is_sent_to_a_socket_that_was_closed():
+    async def talk(scope, receive, send) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 4404})
+        await send({"type": "websocket.send", "text": "too late"})
+
+    peer = Peer()
+    await Connections(talk)({"type": "websocket"}, peer.receive, peer.send)
+    assert [message["type"] for message in peer.sent] == ["websocket.accept", "websocket.close"]
+
+
+async def test_a_drain_by_hand_can_be_undone(monkeypatch, tmp_path):
+    monkeypatch.setattr(contract, "DRAIN_FILE", tmp_path / "drain")
+    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.01)
+    limited = Connections(stay)
+    watching = asyncio.create_task(limited.drain_by_hand())
+    peer, running = await opened(limited)
+    contract.DRAIN_FILE.touch()
+    await running
+    assert limited.draining
+    contract.DRAIN_FILE.unlink()
+    await asyncio.sleep(0.2)
+    assert not limited.draining
+    watching.cancel()
 
 
 async def test_no_socket_comes_in_while_it_drains():

@@ -1,8 +1,10 @@
 """People in rooms."""
 
 import json
+from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -13,9 +15,15 @@ from tests.sockets import Socket, connect
 
 
 async def enter(socket: Socket) -> dict:
-    """Wait until a socket is let into its room, and return what it is told."""
-    assert (await socket.receive())["type"] == "websocket.accept"
-    return json.loads((await socket.receive())["text"])
+    """Wait until a socket follows its room, and return what it is told of that."""
+    await socket.accepted()
+    assert (await socket.hear("welcome"))["you"] == "ada"
+    return await socket.hear("subscribed")
+
+
+async def said(socket: Socket) -> dict:
+    """Return what is said next."""
+    return (await socket.hear("message"))["data"]
 
 
 async def test_everyone_in_a_room_hears_what_is_said(ada):
@@ -25,11 +33,12 @@ async def test_everyone_in_a_room_hears_what_is_said(ada):
         connect("/ws/rooms/attic/", client=ada) as elsewhere,
     ):
         for socket in (speaker, listener, elsewhere):
-            assert (await enter(socket))["you"] == "ada"
+            await enter(socket)
         await speaker.send('{"type": "say", "text": " hello "}')
         for socket in (speaker, listener):
-            message = json.loads((await socket.receive())["text"])
+            message = await said(socket)
             assert (message["author"], message["text"]) == ("ada", "hello")
+        assert (await elsewhere.hear("presence"))["here"] == ["ada"]
         assert await elsewhere.receive_nothing()
 
 
@@ -37,9 +46,31 @@ async def test_a_message_outlives_the_sockets(ada):
     async with connect("/ws/rooms/lobby/", client=ada) as socket:
         await enter(socket)
         await socket.send('{"type": "say", "text": "remember me"}')
-        sent = json.loads((await socket.receive())["text"])
+        sent = await said(socket)
     message = await Message.objects.aget()
     assert (message.pk, message.text, message.room) == (sent["id"], "remember me", "lobby")
+
+
+async def test_what_is_said_again_with_the_same_key_is_kept_and_sent_once(ada):
+    again = json.dumps({"type": "say", "text": "once", "key": str(uuid4())})
+    async with connect("/ws/rooms/lobby/", client=ada) as socket:
+        await enter(socket)
+        for line in (again, again, '{"type": "say", "text": "and then"}'):
+            await socket.send(line)
+        assert [(await said(socket))["text"] for _ in range(2)] == ["once", "and then"]
+    assert await Message.objects.acount() == 2
+
+
+async def test_what_was_said_since_the_page_was_made_is_sent_to_its_socket(ada):
+    page = await sync_to_async(ada.get)("/rooms/lobby/")
+    async with connect("/ws/rooms/lobby/", client=ada) as speaker:
+        await enter(speaker)
+        await speaker.send('{"type": "say", "text": "in between"}')
+        await said(speaker)
+    path = f"/ws/rooms/lobby/?position={page.context['position']}"
+    async with connect(path, client=ada) as socket:
+        assert (await enter(socket))["recovered"] is True
+        assert (await said(socket))["text"] == "in between"
 
 
 async def test_a_stranger_is_told_to_log_in(transactional_db):
@@ -56,13 +87,16 @@ async def test_a_stranger_is_told_to_log_in(transactional_db):
         '{"type": "shout"}',
         '{"type": "say", "text": ""}',
         '{"type": "say", "text": 1}',
+        '{"type": "say", "text": "a", "key": "b"}',
+        '{"type": "say", "text": "a", "key": 1}',
         json.dumps({"type": "say", "text": "x" * 2001}),
     ],
-    ids=["no JSON", "no object", "no such type", "nothing said", "no text", "too long"],
+    ids=lambda text: text[:32],
 )
 async def test_a_client_that_talks_nonsense_is_closed(ada, nonsense):
     async with connect("/ws/rooms/lobby/", client=ada) as socket:
         await enter(socket)
+        await socket.hear("presence")
         await socket.send(nonsense)
         assert (await socket.receive())["code"] == CloseCode.PROTOCOL_ERROR
     assert not await Message.objects.aexists()

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import os
+import socket
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path
+from realtime.consumers import Consumer
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,19 @@ class Everybody(AsyncWebsocketConsumer):
         logger.info("left with %s", code)
 
 
+class Crowd(Consumer):
+    """Follows a stream; tells first who answers, shows who has logged in, logs when it leaves."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.stream = f"crowd.{self.scope['url_route']['kwargs']['stream']}"
+        await self.send_json({"type": "welcome", "replica": socket.gethostname()})
+        await self.subscribe(self.stream, present=self.scope["user"].is_authenticated)
+
+    async def disconnect(self, code: int) -> None:
+        logger.info("%s left", self.stream)
+
+
 sockets = [
     path("ws/extra/refuse/", Refuse.as_asgi()),
     path("ws/extra/subprotocol/", Subprotocol.as_asgi()),
@@ -78,4 +93,5 @@ sockets = [
     path("ws/extra/flood/", Flood.as_asgi()),
     path("ws/extra/tick/", Tick.as_asgi()),
     path("ws/extra/everybody/", Everybody.as_asgi()),
+    path("ws/extra/crowd/<slug:stream>/", Crowd.as_asgi()),
 ]

@@ -1,6 +1,7 @@
 """The project's pages, and some that are slow, or streamed, or tell who answers."""
 
 import asyncio
+import json
 import os
 import socket
 
@@ -8,6 +9,7 @@ from config.urls import urlpatterns as project
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
+from realtime.streams import apublish
 
 
 async def slow(request, seconds: int) -> HttpResponse:
@@ -34,9 +36,19 @@ async def who(request) -> JsonResponse:
     return JsonResponse({"replica": socket.gethostname(), "pid": os.getpid(), "body": body})
 
 
+@csrf_exempt
+async def publish(request, stream: str) -> JsonResponse:
+    """Publish what it is sent, once for each number, and tell where it stands."""
+    data = json.loads(request.body)
+    name = f"crowd.{stream}"
+    position = await apublish(name, data, key=f"{name}.{data['number']}")
+    return JsonResponse(position._asdict())
+
+
 urlpatterns = [
     path("extra/slow/<int:seconds>/", slow),
     path("extra/events/", events),
     path("extra/who/", who),
+    path("extra/publish/<slug:stream>/", publish),
     *project,
 ]
