@@ -140,6 +140,8 @@ class Figures:
     """Sockets, each time that one was told to load the past."""
     absences: list[float]
     """Seconds from each close until the socket followed the stream again."""
+    silent: int
+    """Sockets that have not come to the end of the stream."""
     refused: Counter[int]
     """Publications that were answered with another status than 200, by that; 0 for no answer."""
     failed: Counter[int]
@@ -157,8 +159,8 @@ class Figures:
 
     @property
     def complete(self) -> bool:
-        """Whether every socket got every message once, and in order."""
-        return not (self.lost or self.duplicated or self.out_of_order)
+        """Whether every socket is there, and got every message once, and in order."""
+        return not (self.lost or self.duplicated or self.out_of_order or self.silent)
 
     def row(self) -> dict[str, str]:
         """Return them as people read them, by their names."""
@@ -177,7 +179,8 @@ class Figures:
 
     def __str__(self) -> str:
         row = ", ".join(f"{name} {value}" for name, value in self.row().items())
-        return f"{row}; publications refused {dict(self.refused)}, pages {dict(self.failed)}"
+        refused, failed = dict(self.refused), dict(self.failed)
+        return f"{row}; silent {self.silent}, publications refused {refused}, pages {failed}"
 
 
 @dataclass
@@ -257,7 +260,7 @@ class Crowd:
         """Publish and ask for pages meanwhile; then wait until everybody has come to the end.
 
         Args:
-            patience: seconds for that. Who is not there by then has lost what lacks.
+            patience: seconds for that. Who is not there by then is silent.
         """
         window = Window(
             len(self.acknowledged),
@@ -350,6 +353,7 @@ class Crowd:
             out_of_order,
             not_recovered,
             absences,
+            sum(not follower.is_at(self.acknowledged[-1]) for follower in self.followers),
             self.refused.copy(),
             self.failed.copy(),
         )

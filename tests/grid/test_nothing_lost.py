@@ -266,14 +266,19 @@ def test_a_client_that_vanishes_is_gone_within_interval_and_timeout_and_soon_not
 
 
 def test_who_was_away_for_longer_than_the_history_is_told_so(stack, watched):
-    with Crowd(stack, "away", 20, every=0) as away, watched(away) as window:
-        away.go_away()
-        # Redis keeps up to 100 more than it is told to.
-        published = len(away.acknowledged) + HISTORY_LENGTH + 150
-        eventually("more messages", lambda: len(away.acknowledged) > published)
-        away.come_back()
-        time.sleep(2)
-    assert window.figures.not_recovered == len(away.followers)
+    with Crowd(stack, "away", 20, every=0) as away:
+        with watched(away) as window:
+            away.go_away()
+            # Redis keeps up to 100 more than it is told to.
+            published = len(away.acknowledged) + HISTORY_LENGTH + 150
+            eventually("more messages", lambda: len(away.acknowledged) > published)
+            away.come_back()
+            time.sleep(2)
+        assert window.figures.not_recovered == len(away.followers)
+        with away.watched() as after:
+            time.sleep(0.5)
+        assert after.figures.complete
+        assert after.figures.delivered == after.figures.published * len(away.followers)
 
 
 def test_a_client_that_does_not_read_takes_no_memory_is_closed_with_4408_and_misses_nothing(
