@@ -151,6 +151,11 @@ class Stack:
         )
         return sorted(containers, key=lambda container: container.name)
 
+    def replica(self, name: str) -> Container:
+        """Return the application container of this host name, as a page or a socket tells it."""
+        (app,) = [app for app in self.containers("app") if app.id.startswith(name)]
+        return app
+
     def logs(self, service: str, **options: object) -> list[str]:
         """Return the lines that the containers of a service have written.
 

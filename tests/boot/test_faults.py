@@ -139,7 +139,7 @@ def test_nginx_may_die_and_come_back(stack):
 def test_a_replica_that_stops_says_so_to_its_sockets_and_the_other_goes_on(stack):
     browser = stack.browser("ada")
     with stack.room("deploy", browser) as room:
-        (app,) = [app for app in stack.containers("app") if app.id.startswith(room.replica)]
+        app = stack.replica(room.replica)
         app.stop(timeout=75)
         room.hear_of("reconnect")
         with pytest.raises(ConnectionClosed) as closed:

@@ -3,10 +3,9 @@
 from contextlib import ExitStack
 
 import pytest
-from docker.models.containers import Container
 from websockets import ConnectionClosed
 
-from tests.stack import Room, Stack, eventually
+from tests.stack import Room, eventually
 
 DRAIN = ["python", "manage.py", "drain"]
 
@@ -18,16 +17,10 @@ def code(room: Room) -> int:
     return closed.value.rcvd.code
 
 
-def replica(stack: Stack, room: Room) -> Container:
-    """Return the container that answers somebody in a room."""
-    (app,) = [app for app in stack.containers("app") if app.id.startswith(room.replica)]
-    return app
-
-
 def test_a_replica_can_be_emptied_by_hand_and_filled_again(stack):
     browser = stack.browser("ada")
     with stack.room("drained", browser) as room:
-        app = replica(stack, room)
+        app = stack.replica(room.replica)
         done = app.exec_run(DRAIN)
         room.hear_of("reconnect")
         assert code(room) == 4000
@@ -35,14 +28,14 @@ def test_a_replica_can_be_emptied_by_hand_and_filled_again(stack):
         assert (done.exit_code, done.output.decode().strip()) == (0, "Drained.")
         for _ in range(4):
             with stack.room("drained", browser) as room:
-                assert replica(stack, room) != app
+                assert stack.replica(room.replica) != app
             assert stack.browser().get("/").status_code == 200
     finally:
         assert app.exec_run([*DRAIN, "--undo"]).exit_code == 0
 
     def back() -> bool:
         with stack.room("drained", browser) as room:
-            return replica(stack, room) == app
+            return stack.replica(room.replica) == app
 
     eventually("sockets of the replica", back)
 

@@ -137,7 +137,7 @@ def test_when_a_replica_is_killed_nothing_is_lost_and_who_was_there_is_soon_not_
                 ada.socket.close()
                 ada = Visitor(everybody, stack, "ada", "killed")
         bob.sees("ada", "bob")
-        (app,) = [app for app in stack.containers("app") if app.id.startswith(ada.replica)]
+        app = stack.replica(ada.replica)
         with watched(crowd) as window:
             killed = time.monotonic()
             app.kill()

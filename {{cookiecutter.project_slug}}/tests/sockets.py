@@ -36,6 +36,24 @@ class Socket(ApplicationCommunicator):
         """Wait until the socket is let in."""
         assert (await self.receive())["type"] == "websocket.accept"
 
+    async def follows(self) -> dict:
+        """Wait until the socket follows its stream, and return what it is told of that."""
+        await self.accepted()
+        return await self.hear("subscribed")
+
+
+@asynccontextmanager
+async def running(application, scope: dict) -> AsyncIterator[Socket]:
+    """Open a socket to an ASGI application; close it in the end."""
+    socket = Socket(application, scope)
+    await socket.send_input({"type": "websocket.connect"})
+    try:
+        yield socket
+        await socket.send_input({"type": "websocket.disconnect", "code": 1000})
+        await socket.wait()
+    finally:
+        socket.stop(exceptions=False)
+
 
 @asynccontextmanager
 async def connect(
@@ -49,11 +67,5 @@ async def connect(
         headers.append((b"cookie", client.cookies.output(header="", sep=";").strip().encode()))
     path, _, query = path.partition("?")
     scope = {"type": "websocket", "path": path, "query_string": query.encode(), "headers": headers}
-    socket = Socket(application, scope)
-    await socket.send_input({"type": "websocket.connect"})
-    try:
+    async with running(application, scope) as socket:
         yield socket
-        await socket.send_input({"type": "websocket.disconnect", "code": 1000})
-        await socket.wait()
-    finally:
-        socket.stop(exceptions=False)

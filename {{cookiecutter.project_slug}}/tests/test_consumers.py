@@ -17,7 +17,7 @@ from realtime.consumers import CloseCode, Consumer, Refused
 from realtime.hub import hub
 from realtime.request_id import RequestId, request_id
 from realtime.streams import apublish
-from tests.sockets import Socket
+from tests.sockets import Socket, running
 
 ID = (b"x-request-id", b"7f3a")
 
@@ -52,16 +52,9 @@ async def answer(consumer: Consumer, content: dict) -> None:
 async def opened(do: Callable = answer, query: bytes = b"") -> AsyncIterator[Socket]:
     """Open a socket to a consumer of these news."""
     scope = {"type": "websocket", "user": AnonymousUser(), "query_string": query}
-    socket = Socket(RequestId(News.as_asgi(do=do)), scope | {"headers": [ID]})
-    await socket.send_input({"type": "websocket.connect"})
-    await socket.accepted()
-    await socket.hear("subscribed")
-    try:
+    async with running(RequestId(News.as_asgi(do=do)), scope | {"headers": [ID]}) as socket:
+        await socket.follows()
         yield socket
-        await socket.send_input({"type": "websocket.disconnect", "code": 1001})
-        await socket.wait()
-    finally:
-        socket.stop(exceptions=False)
 
 
 async def closed(socket: Socket) -> int:

@@ -41,8 +41,7 @@ async def test_a_user_who_may_not_log_in_any_more_loses_all_sockets(ada, change)
         connect("/ws/rooms/attic/", client=ada) as second,
     ):
         for socket in (first, second):
-            await socket.accepted()
-            await socket.hear("subscribed")
+            await socket.follows()
         await sync_to_async(change)()
         for socket in (first, second):
             assert await ended(socket) == CloseCode.NOT_AUTHENTICATED
@@ -56,8 +55,7 @@ async def test_logging_out_closes_the_sockets_of_that_browser_and_no_others(ada)
         connect("/ws/rooms/lobby/", client=phone) as there,
     ):
         for socket in (here, there):
-            await socket.accepted()
-            await socket.hear("subscribed")
+            await socket.follows()
         await sync_to_async(ada.post)("/accounts/logout/")
         assert await ended(here) == CloseCode.NOT_AUTHENTICATED
         await there.send('{"type": "say", "text": "still here"}')

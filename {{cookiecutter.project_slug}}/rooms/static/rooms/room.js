@@ -38,10 +38,6 @@ const handlers = {
     place(item);
   },
   presence: showPresence,
-  error({ key, detail }) {
-    error.textContent = detail;
-    giveUp(key);
-  },
 };
 socket.addEventListener("message", ({ detail }) => handlers[detail.type]?.(detail));
 
