@@ -23,6 +23,9 @@ ANSWER = 2  # until a request is given up
 PATIENCE = 6  # until no request is made again, and the error is the caller's
 QUIET = 2  # until a connection by which nothing comes is asked whether it is still one
 
+# Bytes of messages that one answer has, and a few messages more. It must come within ANSWER.
+AT_ONCE = 1024**2
+
 UNREACHABLE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
 LUA = Path(__file__).parent / "lua"
@@ -106,9 +109,20 @@ class RedisBroker:
         Raises:
             redis.RedisError, OSError: Redis does not answer.
         """
-        arguments = [str(after or Position(0, 0)), contract.HISTORY_SECONDS]
-        end, entries = await self.ask(READ, [f"stream:{stream}"], arguments)
-        return Excerpt(Position.parse(end), [fields[1] for _, fields in entries])
+        at, messages = after or Position(0, 0), []
+        while True:
+            arguments = [str(at), contract.HISTORY_SECONDS, AT_ONCE]
+            end, entries = await self.ask(READ, [f"stream:{stream}"], arguments)
+            end = Position.parse(end)
+            if entries:
+                if Position.parse(entries[0][0]).seq != at.seq + 1:
+                    messages.clear()  # what comes next was dropped since the last answer
+                messages += [fields[1] for _, fields in entries]
+                at = Position.parse(entries[-1][0])
+            if at == end:
+                return Excerpt(end, messages)
+            if not entries:
+                return Excerpt(end, [])  # another epoch has begun
 
     async def ends(self, streams: Iterable[str]) -> list[Position]:
         """Return the end of each stream, and keep them from expiring.
