@@ -45,6 +45,12 @@ async def healthy(name: str) -> bool:
     return True
 
 
+async def readiness() -> tuple[int, dict[str, bool]]:
+    """Return what /readyz answers, status and body, while this process is here to stay."""
+    passed = await asyncio.gather(*map(healthy, CHECKS))
+    return 200 if all(passed) else 503, dict(zip(CHECKS, passed, strict=True))
+
+
 async def respond(send, status: int, body: dict) -> None:
     """Send a small JSON response that nobody may cache."""
     payload = json.dumps(body).encode()
@@ -77,8 +83,6 @@ class Health:
                 sockets = len(self.connections.sockets)
                 await respond(send, 503, {"draining": True, "sockets": sockets})
             case "/readyz", "http":
-                passed = await asyncio.gather(*map(healthy, CHECKS))
-                checks = dict(zip(CHECKS, passed, strict=True))
-                await respond(send, 200 if all(passed) else 503, checks)
+                await respond(send, *await readiness())
             case _:
                 await self.application(scope, receive, send)

@@ -42,13 +42,18 @@ def believe(scope) -> None:
     forwarded = []
     for name, value in scope["headers"]:
         if name == b"x-forwarded-for":
-            forwarded += value.decode("latin-1").split(",")
+            forwarded.append(value.decode("latin-1"))
         elif name == b"x-forwarded-proto" and value in (b"http", b"https"):
             scope["scheme"] = (SECURE if value == b"https" else PLAIN)[scope["type"]]
-    addresses = [text for item in forwarded if is_address(text := item.strip())]
-    client = next((text for text in reversed(addresses) if not trusted(text)), None)
-    if client or addresses:
-        scope["client"] = (client or addresses[0], 0)  # the port is the proxy's secret
+    if client := last_stranger(",".join(forwarded)):
+        scope["client"] = (client, 0)  # the port is the proxy's secret
+
+
+def last_stranger(forwarded: str) -> str | None:
+    """Return the last address in X-Forwarded-For that is no trusted proxy, or else the first."""
+    addresses = [text for item in forwarded.split(",") if is_address(text := item.strip())]
+    strangers = (text for text in reversed(addresses) if not trusted(text))
+    return next(strangers, addresses[0] if addresses else None)
 
 
 def is_address(text: str) -> bool:
