@@ -123,6 +123,17 @@ class Stack:
         """Remove all that `up` made: containers, networks, volumes and images."""
         self.compose("down", "--volumes", "--rmi=local", "--remove-orphans")
 
+    @property
+    def pages(self) -> str:
+        """The service that answers pages, which may be another one than that of the sockets."""
+        compose = (self.project / "compose.yaml").read_text()
+        return "web" if "\n  web:\n" in compose else "app"
+
+    @property
+    def services(self) -> list[str]:
+        """The services whose containers run the application."""
+        return list(dict.fromkeys(["app", self.pages]))
+
     def manage(self, *arguments: str) -> str:
         """Run `manage.py` in an application container and return what it prints."""
         return self.compose("exec", "-T", "app", "python", "manage.py", *arguments)

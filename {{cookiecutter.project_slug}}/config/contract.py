@@ -78,6 +78,7 @@ BIND = env.str(
     validate=check.Regexp(r"unix:/.+|.+:\d+$", error="Not host:port or unix:/path."),
 )
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 1, validate=at_least_1)
+{% include "topology/" ~ cookiecutter.topology ~ "/contract.py" ignore missing %}
 MAX_CONNECTIONS = env.int("MAX_CONNECTIONS", 10_000, validate=at_least_1)
 MAX_REQUESTS = env.int("MAX_REQUESTS", 0, validate=at_least_0)
 TRUSTED_PROXIES = parse("TRUSTED_PROXIES", networks, "127.0.0.1,::1")

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, JsonResponse
 
-from serve import server
+{% include "topology/" ~ cookiecutter.topology ~ "/servers.py" %}
 
 
 def whoami(request: HttpRequest) -> JsonResponse:
@@ -18,6 +18,7 @@ def whoami(request: HttpRequest) -> JsonResponse:
     """
     if not (settings.DEBUG or request.user.is_staff):
         raise PermissionDenied
+{% include "topology/" ~ cookiecutter.topology ~ "/whoami.py" ignore missing %}
     return JsonResponse(
         {
             "scheme": request.scheme,

@@ -8,26 +8,18 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from config import contract
 from realtime.consumers import CloseCode
+from realtime.leaving import RETRY_AFTER, SETTLE_SECONDS, first_in_line
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = b"5"  # seconds
-# The proxy keeps a quiet connection for 2 s (nginx.conf.template). When that has passed since the
-# last answer that left it open, no request can meet a connection that is just closing.
-SETTLE_SECONDS = 2.5
 # How soon a socket that was sent away comes back: at once, but not all at the same moment.
 AFTER_MS = 1_000
 # What consumers may take for their disconnect() before the server is told to end.
 LEAVE_SECONDS = 5
 # Between two looks at whether `manage.py drain` wants something.
 LOOK_SECONDS = 1
-# Between two processes that end because of MAX_REQUESTS: what the new one needs to start.
-RECYCLE_SECONDS = 20
 
 
 class Connections:
@@ -291,14 +283,3 @@ async def recycle() -> None:
         await asyncio.sleep(1)
     logger.info("ending after MAX_REQUESTS")
     signal.raise_signal(signal.SIGTERM)
-
-
-async def first_in_line() -> bool:
-    """Whether this process may end now. The others ask again, and so does it without an answer."""
-    if not contract.REDIS_URL:
-        return True
-    try:
-        async with Redis.from_url(contract.REDIS_URL) as redis:
-            return bool(await redis.set("recycle", "", nx=True, ex=RECYCLE_SECONDS))
-    except (OSError, RedisError):
-        return False

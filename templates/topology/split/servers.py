@@ -1,0 +1,2 @@
+from serve import server as asgi
+from serve import web as wsgi

@@ -1,0 +1,1 @@
+    server = wsgi if "wsgi.version" in request.META else asgi
