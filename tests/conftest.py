@@ -49,6 +49,11 @@ def project(combination, tmp_path_factory) -> Path:
     return bake(tmp_path_factory.mktemp("bake"), **combination)
 
 
+def page_server(combination: dict[str, str]) -> str:
+    """Return the name of the server that answers pages."""
+    return "gunicorn" if combination["topology"] == "split" else combination["asgi_server"]
+
+
 @contextmanager
 def booted(stack: Stack, aloud: Callable[[], AbstractContextManager]) -> Iterator[Stack]:
     """Start a stack from nothing, base images and all; remove it in the end."""
@@ -68,29 +73,30 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
 
     The grid's own application is mounted beside the project's, whose image is as it was baked.
     """
-    slug = f"booted_{combination['asgi_server']}"
+    choices = (combination[key] for key in ("asgi_server", "topology", "database"))
+    slug = "_".join(["booted", *choices])
     project = bake(tmp_path_factory.mktemp("boot"), project_slug=slug, **combination)
+    stack = Stack(project, free_port())  # the default one is left to the development stack
     # As on machines that give a process few open files unless it asks for more.
     few = {"ulimits": {"nofile": {"soft": 1024, "hard": 8192}}}
     app = few | {
         "environment": {"DJANGO_SETTINGS_MODULE": "extra.settings"},
         "volumes": [f"{EXTRA}:/app/extra:ro"],
     }
-    (project / "tests.yaml").write_text(json.dumps({"services": {"app": app, "nginx": few}}))
-    port = free_port()  # the default one is left to the development stack
-    settings = {
-        "HTTP_PORT": str(port),
-        "COMPOSE_FILE": "compose.yaml:tests.yaml",
-        "SECRET_KEY": token_urlsafe(50),
-        "ALLOWED_HOSTS": "localhost",
+    services = {"nginx": few} | dict.fromkeys(stack.services, app)
+    (project / "tests.yaml").write_text(json.dumps({"services": services}))
+    stack.settings.update(
+        HTTP_PORT=str(stack.port),
+        COMPOSE_FILE="compose.yaml:tests.yaml",
+        SECRET_KEY=token_urlsafe(50),
+        ALLOWED_HOSTS="localhost",
         # So that a test need not wait for minutes.
-        "REQUEST_TIMEOUT": "4",
-        "WS_PING_INTERVAL": "2",
-        "WS_PING_TIMEOUT": "4",
-        "PROXY_READ_TIMEOUT": "8",
-        "DRAIN_SECONDS": "2",
-    }
-    stack = Stack(project, port, settings)
+        REQUEST_TIMEOUT="4",
+        WS_PING_INTERVAL="2",
+        WS_PING_TIMEOUT="4",
+        PROXY_READ_TIMEOUT="8",
+        DRAIN_SECONDS="2",
+    )
     stack.configure()
     with booted(stack, aloud):
         stack.add_user("ada")

@@ -162,6 +162,10 @@ class Stack:
         )
         return sorted(containers, key=lambda container: container.name)
 
+    def replicas(self) -> list[Container]:
+        """Return the containers that run the application: those of the sockets and of the pages."""
+        return [container for service in self.services for container in self.containers(service)]
+
     def replica(self, name: str) -> Container:
         """Return the application container of this host name, as a page or a socket tells it."""
         (app,) = [app for app in self.containers("app") if app.id.startswith(name)]

@@ -10,15 +10,20 @@ from docker.models.containers import Container
 
 from tests.stack import Stack, eventually
 
-SERVICES = ["nginx", "app", "redis"]
 # Redis asks for a setting of the machine's kernel, which no container can change.
 KNOWN_WARNINGS = ["Memory overcommit must be enabled"]
 
 
-@pytest.fixture(params=SERVICES)
+def services(stack: Stack) -> list[str]:
+    """Return the services that stay up."""
+    return ["nginx", "redis", *stack.services]
+
+
+@pytest.fixture(params=["nginx", "redis", "sockets", "pages"])
 def container(stack: Stack, request):
     """A container of each service that stays up."""
-    return stack.containers(request.param)[0]
+    service = {"sockets": "app", "pages": stack.pages}.get(request.param, request.param)
+    return stack.containers(service)[0]
 
 
 def test_nobody_is_root(container):
@@ -54,10 +59,10 @@ def test_memory_and_processes_are_limited(container):
 def test_only_nginx_can_be_reached_from_outside(stack):
     published = {
         service: any(container.ports.values())
-        for service in SERVICES
+        for service in services(stack)
         for container in stack.containers(service)
     }
-    assert published == {"nginx": True, "app": False, "redis": False}
+    assert [service for service, is_published in published.items() if is_published] == ["nginx"]
 
 
 def test_no_volume_without_a_name_is_left_behind_by_each_start(container):
@@ -69,7 +74,7 @@ def test_the_database_was_migrated_once_before_the_application_started(stack):
     (migrate,) = stack.containers("migrate")
     assert migrate.attrs["State"]["ExitCode"] == 0
     finished = migrate.attrs["State"]["FinishedAt"]
-    for app in stack.containers("app"):
+    for app in stack.replicas():
         assert app.attrs["State"]["StartedAt"] > finished
 
 
@@ -86,7 +91,7 @@ def open_files(container: Container, pid: str) -> tuple[str, ...]:
 
 
 def test_the_server_uses_all_the_open_files_that_it_may(stack):
-    for app in stack.containers("app"):
+    for app in stack.replicas():
         assert open_files(app, children(app)[0]) == ("8192", "8192")
         assert "up to 8192 open files" in app.logs().decode()
 
@@ -140,17 +145,19 @@ def test_replicas_come_and_go_while_it_runs(stack):
         return {browser.get("/whoami/").raise_for_status().json()["replica"] for _ in range(12)}
 
     try:
-        stack.compose("up", "--detach", "--no-recreate", "--scale", "app=3")
+        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{stack.pages}=3")
         eventually("three replicas answer", lambda: len(replicas()) == 3)
     finally:
-        stack.compose("up", "--detach", "--no-recreate", "--scale", "app=2")
+        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{stack.pages}=2")
     eventually("two replicas answer", lambda: len(replicas()) == 2)
     assert [browser.get("/").status_code for _ in range(20)] == [200] * 20
 
 
 def alarms(stack: Stack, **period: float) -> list[str]:
     """Return the lines of all services in a period that would make somebody look twice."""
-    lines = [line for service in [*SERVICES, "migrate"] for line in stack.logs(service, **period)]
+    lines = [
+        line for service in [*services(stack), "migrate"] for line in stack.logs(service, **period)
+    ]
     said = [line for line in lines if not line.startswith(("{", "  Applying "))]
     unknown = [line for line in said if not any(known in line for known in KNOWN_WARNINGS)]
     logged = [json.loads(line) for line in lines if line.startswith("{")]

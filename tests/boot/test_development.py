@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.baking import bake
-from tests.conftest import booted
+from tests.conftest import booted, page_server
 from tests.stack import Stack, eventually
 
 
@@ -16,7 +16,8 @@ def development(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]
 
     Nor exporting one, unless somebody else has taken the default port.
     """
-    slug = f"developed_{combination['asgi_server']}"
+    choices = (combination[key] for key in ("asgi_server", "topology", "database"))
+    slug = "_".join(["developed", *choices])
     project = bake(tmp_path_factory.mktemp("development"), project_slug=slug, **combination)
     with booted(Stack(project), aloud) as stack:
         yield stack
@@ -47,10 +48,8 @@ def test_errors_show_everything(development):
 
 
 def test_it_is_served_by_the_same_server_as_in_production(development, combination):
-    assert (
-        development.browser().get("/whoami/").json()["server"]["name"]
-        == (combination["asgi_server"])
-    )
+    server = development.browser().get("/whoami/").json()["server"]["name"]
+    assert server == page_server(combination)
 
 
 def test_python_that_was_changed_is_served(development):

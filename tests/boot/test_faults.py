@@ -26,7 +26,7 @@ def kill(stack: Stack, service: str) -> None:
 
 def all_healthy(stack: Stack) -> bool:
     """Whether Docker takes every replica for healthy."""
-    return all(app.health == "healthy" for app in stack.containers("app"))
+    return all(app.health == "healthy" for app in stack.replicas())
 
 
 def answers(stack: Stack, path: str) -> bool:
@@ -86,14 +86,14 @@ def test_what_is_said_while_redis_is_away_is_kept_and_sent_when_it_is_said_again
 def test_a_replica_that_does_not_answer_is_given_up_once_and_asked_again_as_soon_as_it_does(stack):
     """Timed out, a page is not asked of another replica; nor is a replica left out for it."""
     before = time.time()
-    stack.compose("pause", "app")
+    stack.compose("pause", stack.pages)
     try:
-        for _ in stack.containers("app"):
+        for _ in stack.containers(stack.pages):
             started = time.monotonic()
             assert stack.browser().get("/").status_code == 504
             assert time.monotonic() - started < 6  # REQUEST_TIMEOUT is 4 s
     finally:
-        stack.compose("unpause", "app")
+        stack.compose("unpause", stack.pages)
         quick = [answers(stack, "/") for _ in range(10)]
         # Docker takes a paused container for unhealthy until it has asked it again.
         eventually("healthy", lambda: all_healthy(stack))

@@ -5,6 +5,7 @@ import re
 import httpx
 import pytest
 
+from tests.conftest import page_server
 from tests.stack import PASSWORD, Stack
 
 
@@ -60,7 +61,7 @@ def test_the_admin_works_with_its_styles(stack):
 
 def test_the_application_knows_its_server(stack, combination):
     server = stack.browser("root").get("/whoami/").json()["server"]
-    assert server["name"] == combination["asgi_server"]
+    assert server["name"] == page_server(combination)
     lock = (stack.project / "requirements.txt").read_text()
     assert f"\n{server['name']}=={server['version']} " in lock
 

@@ -116,7 +116,7 @@ def test_two_people_talk_through_a_restart_and_nothing_is_lost_or_there_twice(st
             page.wait_for_timeout(100)
 
     talk(2)
-    for app in stack.containers("app"):
+    for app in stack.replicas():
         with ThreadPoolExecutor() as pool:
             restart = pool.submit(app.restart, timeout=75)
             while not restart.done():

@@ -115,7 +115,7 @@ def test_a_streamed_response_arrives_piece_by_piece(stack):
 def connections(stack: Stack) -> set[str]:
     """Return the connections to the application, open or just closed, by their peer."""
     peers = set()
-    for app in stack.containers("app"):
+    for app in stack.containers(stack.pages):
         _, table = app.exec_run(["cat", "/proc/net/tcp"])
         peers |= set(re.findall(r": \w+:1F40 (\w+:\w+) ", table.decode()))
     return peers

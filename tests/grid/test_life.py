@@ -1,7 +1,6 @@
 """How processes start, stop, break and are replaced, as seen through nginx."""
 
 import asyncio
-import json
 import re
 import time
 from collections import Counter
@@ -39,33 +38,41 @@ def answers(stack: Stack) -> None:
     eventually("an answer", lambda: stack.browser().get("/livez").status_code == 200)
 
 
-@pytest.fixture
-def one_process(stack) -> Container:
-    """The only replica."""
-    restart(stack, APP_REPLICAS="1")
-    (app,) = stack.containers("app")
-    return app
+def alone(stack: Stack) -> dict[str, str]:
+    """Return the settings for one replica: of the sockets, and of the pages."""
+    return {f"{service.upper()}_REPLICAS": "1" for service in stack.services}
 
 
 @pytest.fixture
-def two_processes(stack) -> Container:
-    """The only replica, which has two processes."""
-    restart(stack, APP_REPLICAS="1", WEB_CONCURRENCY="2")
-    (app,) = stack.containers("app")
-    return app
+def _one_process(stack) -> None:
+    """The only replica has one process."""
+    restart(stack, **alone(stack))
+
+
+@pytest.fixture
+def _two_processes(stack) -> None:
+    """The only replica has two processes."""
+    restart(stack, **alone(stack), WEB_CONCURRENCY="2")
 
 
 def test_one_connection_over_the_limit_is_told_to_come_back_later(stack):
-    restart(stack, APP_REPLICAS="1", MAX_CONNECTIONS="2")
+    restart(stack, **alone(stack), MAX_CONNECTIONS="2")
     with stack.socket("/ws/echo/"), stack.socket("/ws/echo/"):
-        page = stack.browser().get("/")
-        assert (page.status_code, page.headers["retry-after"]) == (503, "5")
         with pytest.raises(InvalidStatus) as refused, stack.socket("/ws/echo/"):
             pass
         answer = refused.value.response
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        # Sockets take the room of pages only where one server has both.
+        assert stack.browser().get("/").status_code == (503 if stack.pages == "app" else 200)
         assert stack.browser().get("/livez").status_code == 200
     answers(stack)
+    with ThreadPoolExecutor() as pool:
+        slow = [pool.submit(stack.browser().get, "/extra/slow/2/") for _ in range(2)]
+        time.sleep(0.5)
+        page = stack.browser().get("/")
+        assert (page.status_code, page.headers["retry-after"]) == (503, "5")
+        assert stack.browser().get("/livez").status_code == 200
+        assert [answer.result().text for answer in slow] == ["done", "done"]
 
 
 def test_the_site_can_be_mounted_under_a_path(stack):
@@ -105,7 +112,8 @@ async def sit_until_closed(stack: Stack, count: int, act: Callable[[], None]) ->
     return Counter(await asyncio.gather(*sitting))
 
 
-def test_sigterm_ends_requests_and_sockets_properly(stack, one_process):
+@pytest.mark.usefixtures("_one_process")
+def test_sigterm_ends_requests_and_sockets_properly(stack):
     """A request of 3 s is answered, 200 sockets are told to come back, and all is tidied up."""
     with ThreadPoolExecutor() as pool:
 
@@ -113,19 +121,18 @@ def test_sigterm_ends_requests_and_sockets_properly(stack, one_process):
             nonlocal slow
             slow = pool.submit(stack.browser().get, "/extra/slow/3/")
             time.sleep(0.5)
-            one_process.stop(timeout=60)
+            stack.compose("stop", *stack.services)
 
         slow = None
         codes = run(sit_until_closed(stack, 200, stop))
         assert slow.result().text == "done"
     assert codes == {4000: 200}
-    logs = one_process.logs(stderr=False).decode()
-    assert logs.count('"message": "left with ') == 200
-    assert one_process.wait()["StatusCode"] == 0
+    assert sum("left with " in line["message"] for line in stack.json_logs("app")) == 200
+    assert [app.wait()["StatusCode"] for app in stack.replicas()] == [0] * len(stack.services)
     assert redis_cli(stack, "pubsub", "channels", "*") == []
     for key in redis_cli(stack, "keys", "*"):
         assert redis_cli(stack, "ttl", key) != ["-1"], f"{key} is kept for ever"
-    one_process.start()
+    stack.compose("start", *stack.services)
     answers(stack)
 
 
@@ -147,7 +154,8 @@ def who(stack: Stack) -> dict:
     return answer.json() if answer.status_code == 200 else {}
 
 
-def test_two_processes_serve_one_address_and_their_sockets_hear_each_other(stack, two_processes):
+@pytest.mark.usefixtures("_two_processes")
+def test_two_processes_serve_one_address_and_their_sockets_hear_each_other(stack):
     path = "/ws/extra/everybody/"
     with stack.socket(path) as first:
         here = first.recv(timeout=20)
@@ -163,38 +171,41 @@ def test_two_processes_serve_one_address_and_their_sockets_hear_each_other(stack
     assert [line for line in stack.json_logs("app") if "level" not in line] == []
 
 
-def test_a_process_that_is_killed_is_replaced(stack, two_processes):
-    before = processes(two_processes)
+@pytest.mark.usefixtures("_two_processes")
+def test_a_process_that_is_killed_is_replaced(stack):
+    (app,) = stack.containers(stack.pages)
+    before = processes(app)
     killed = who(stack)["pid"]
-    assert two_processes.exec_run(["python", "-c", f"import os; os.kill({killed}, 9)"])[0] == 0
+    assert app.exec_run(["python", "-c", f"import os; os.kill({killed}, 9)"])[0] == 0
     eventually("another one answers", lambda: who(stack).get("pid", killed) != killed)
-    eventually("as many as before", lambda: processes(two_processes) == before)
-    eventually("healthy", lambda: stack.containers("app")[0].health == "healthy")
+    eventually("as many as before", lambda: processes(app) == before)
+    eventually("healthy", lambda: stack.containers(stack.pages)[0].health == "healthy")
 
 
-def run_once(stack: Stack, **environment: str) -> Container:
-    """Start an application container of its own, in the background."""
+def run_once(stack: Stack, service: str, **environment: str) -> Container:
+    """Start a container of a service, beside the others, in the background."""
     options = [f"--env={name}={value}" for name, value in environment.items()]
-    name = stack.compose("run", "--detach", "--no-deps", *options, "app").split()[-1]
+    name = stack.compose("run", "--detach", "--no-deps", *options, service).split()[-1]
     return docker.from_env().containers.get(name)
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_an_error_on_import_ends_the_start_and_its_reason_is_said_last(stack, processes):
     settings = {"DJANGO_SETTINGS_MODULE": "extra.broken", "WEB_CONCURRENCY": processes}
-    app = run_once(stack, **settings)
-    try:
-        assert app.wait(timeout=30)["StatusCode"] != 0
-        assert "no module of that name" in app.logs(tail=40).decode()
-    finally:
-        app.remove(force=True)
+    for service in stack.services:
+        app = run_once(stack, service, **settings)
+        try:
+            assert app.wait(timeout=30)["StatusCode"] != 0
+            assert "no module of that name" in app.logs(tail=40).decode()
+        finally:
+            app.remove(force=True)
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_socket_file_that_a_crash_left_behind_does_not_hinder_the_next_start(stack, processes):
     bind = "unix:/data/app.sock"
-    for _ in range(2):
-        app = run_once(stack, BIND=bind, WEB_CONCURRENCY=processes)
+    for service in [*stack.services, *stack.services]:
+        app = run_once(stack, service, BIND=bind, WEB_CONCURRENCY=processes)
         try:
             eventually("an answer", lambda app=app: app.exec_run(PROBE)[0] == 0)
         finally:
@@ -221,16 +232,19 @@ def test_processes_are_replaced_after_max_requests_and_no_request_is_lost(stack)
 
 def recycled(stack: Stack) -> int:
     """Return how many processes have ended because of MAX_REQUESTS, as the logs have it."""
-    return sum("ending after MAX_REQUESTS" in line for line in stack.logs("app"))
+    return sum("after MAX_REQUESTS" in line for line in stack.logs(stack.pages))
 
 
-def test_the_server_logs_one_json_object_a_line_from_start_to_stop(stack, one_process):
-    one_process.stop(timeout=60)
-    lines = [json.loads(line) for line in one_process.logs(stderr=False).decode().splitlines()]
-    assert all({"timestamp", "level", "logger", "message"} <= line.keys() for line in lines)
-    assert one_process.logs(stdout=False) == b""
-    assert {"serve", "realtime.connections"} <= {line["logger"] for line in lines}
-    one_process.start()
+@pytest.mark.usefixtures("_one_process")
+def test_the_server_logs_one_json_object_a_line_from_start_to_stop(stack):
+    stack.compose("stop", *stack.services)
+    for service in stack.services:
+        lines = stack.json_logs(service)
+        assert all({"timestamp", "level", "logger", "message"} <= line.keys() for line in lines)
+        assert stack.logs(service, stdout=False) == []
+        assert lines[0]["logger"] == "serve"
+        assert any(line["message"].startswith("drain") for line in lines)
+    stack.compose("start", *stack.services)
     answers(stack)
 
 
@@ -243,6 +257,6 @@ def test_what_is_logged_for_a_request_has_the_id_that_nginx_gave_it(stack):
                 line for line in stack.json_logs(service) if "/nothing/here/" in str(line)
             ],
         )
-        for service in ("nginx", "app")
+        for service in ("nginx", stack.pages)
     }
-    assert logs["nginx"][-1]["request_id"] in [line["request_id"] for line in logs["app"]]
+    assert logs["nginx"][-1]["request_id"] in [line["request_id"] for line in logs[stack.pages]]

@@ -113,7 +113,7 @@ def test_when_all_replicas_are_restarted_one_by_one_nothing_is_lost_and_nobody_g
 ):
     since = time.time()
     with watched(crowd) as window:
-        for app in stack.containers("app"):
+        for app in stack.replicas():
             app.restart(timeout=75)
             healthy(app)
     figures = window.figures

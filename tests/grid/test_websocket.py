@@ -1,6 +1,7 @@
 """WebSockets, through nginx."""
 
 import asyncio
+import json
 import re
 import socket as sockets
 import time
@@ -191,6 +192,19 @@ def test_people_on_two_replicas_hear_each_other(two_replicas):
         speaker.say(f"hello from {author}")
         for listener in two_replicas:
             assert listener.hear() == (author, f"hello from {author}")
+
+
+def test_what_a_page_publishes_reaches_the_sockets_of_every_replica(stack):
+    path, replicas = "/ws/extra/crowd/said/", set()
+    with ExitStack() as everybody:
+        listeners = []
+        while len(replicas) < 2:
+            listeners.append(everybody.enter_context(stack.socket(path)))
+            replicas.add(json.loads(listeners[-1].recv(timeout=20))["replica"])
+            assert json.loads(listeners[-1].recv(timeout=20))["type"] == "subscribed"
+        stack.browser().post("/extra/say/said/", content="hello").raise_for_status()
+        for listener in listeners:
+            assert json.loads(listener.recv(timeout=20))["data"] == "hello"
 
 
 def test_a_burst_reaches_everyone_whole_and_in_order(two_replicas):

@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 import socket
+import time
 
 from config.urls import urlpatterns as project
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
-from realtime.streams import apublish
+from realtime import streams
 
 
 async def slow(request, seconds: int) -> HttpResponse:
@@ -26,7 +27,14 @@ async def events(request) -> StreamingHttpResponse:
             yield f"data: {number}\n\n"
             await asyncio.sleep(1)
 
-    return StreamingHttpResponse(three(), content_type="text/event-stream")
+    def three_by_thread():
+        for number in range(3):
+            yield f"data: {number}\n\n"
+            time.sleep(1)
+
+    # Over WSGI, Django would collect what an async generator yields before it sends it.
+    content = three_by_thread() if "wsgi.version" in request.META else three()
+    return StreamingHttpResponse(content, content_type="text/event-stream")
 
 
 @csrf_exempt
@@ -41,8 +49,15 @@ async def publish(request, stream: str) -> JsonResponse:
     """Publish what it is sent, once for each number, and tell where it stands."""
     data = json.loads(request.body)
     name = f"crowd.{stream}"
-    position = await apublish(name, data, key=f"{name}.{data['number']}")
+    position = await streams.apublish(name, data, key=f"{name}.{data['number']}")
     return JsonResponse(position._asdict())
+
+
+@csrf_exempt
+def say(request, stream: str) -> HttpResponse:
+    """Publish what it is sent, from a view that is not async."""
+    streams.publish(f"crowd.{stream}", request.body.decode())
+    return HttpResponse("said")
 
 
 urlpatterns = [
@@ -50,5 +65,6 @@ urlpatterns = [
     path("extra/events/", events),
     path("extra/who/", who),
     path("extra/publish/<slug:stream>/", publish),
+    path("extra/say/<slug:stream>/", say),
     *project,
 ]
