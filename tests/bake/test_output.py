@@ -11,6 +11,7 @@ import pytest
 
 from tests import locks
 from tests.baking import CHOICES, ROOT, bake, name
+from tests.conftest import page_server
 
 # A server that is a part of another one.
 BUILT_ON = {"gunicorn": ["uvicorn"]}
@@ -27,11 +28,18 @@ def texts(project: Path) -> dict[str, str]:
 
 def test_the_server_asked_for_is_the_server_baked(project, combination):
     server = combination["asgi_server"]
-    others = set(CHOICES["asgi_server"]) - {server, *BUILT_ON.get(server, ())}
+    here = {server, page_server(combination), *BUILT_ON.get(server, ())}
+    others = set(CHOICES["asgi_server"]) - here
     assert f'NAME = "{server}"' in (project / "serve" / "server.py").read_text()
     assert re.search(rf"^{server}==", (project / "requirements.txt").read_text(), re.MULTILINE)
     for path, text in texts(project).items():
         assert not [other for other in others if other in text.lower()], path
+
+
+def test_only_a_project_with_pages_apart_knows_of_that(project, combination):
+    words = re.compile(r"\bwsgi|WEB_(THREADS|REPLICAS)", re.IGNORECASE)
+    knows = {path for path, text in texts(project).items() if words.search(path + text)}
+    assert bool(knows) == (combination["topology"] == "split"), knows
 
 
 def test_no_template_language_is_left(project):

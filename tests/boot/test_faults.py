@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from websockets import ConnectionClosed
+from websockets import ConnectionClosed, InvalidStatus
 
 from tests.stack import Stack, eventually
 
@@ -101,6 +101,28 @@ def test_a_replica_that_does_not_answer_is_given_up_once_and_asked_again_as_soon
     pages = [line for line in stack.json_logs("nginx", since=before) if line["path"] == "/"]
     timed_out = [line["upstream"].count(":8000") for line in pages if line["status"] == 504]
     assert timed_out == [1, 1]
+
+
+@pytest.mark.parametrize("gone", ["sockets", "pages"])
+def test_what_nobody_is_there_to_answer_is_answered_by_nobody_else_and_the_rest_goes_on(
+    stack, gone
+):
+    service = "app" if gone == "sockets" else stack.pages
+    kill(stack, service)
+    try:
+        page = stack.browser().get("/").status_code
+        assert page in ({502, 504} if service == stack.pages else {200})
+        if service == "app":
+            with pytest.raises(InvalidStatus) as refused, stack.socket("/ws/echo/"):
+                pass
+            assert refused.value.response.status_code in {502, 504}
+        else:
+            with stack.socket("/ws/echo/") as socket:
+                socket.send("hello")
+                assert socket.recv(timeout=20) == "hello"
+    finally:
+        stack.compose("up", "--detach", "--wait", "--no-recreate")
+    eventually("an answer", lambda: answers(stack, "/"))
 
 
 def test_uploads_that_never_end_do_not_bring_nginx_down(stack):
