@@ -66,7 +66,8 @@ def test_a_template_that_was_changed_is_served(development):
 def test_a_style_sheet_that_was_changed_is_served(development):
     style = development.project / "config" / "static" / "site" / "style.css"
     style.write_text(style.read_text() + "\n.changed { color: red }\n")
-    assert ".changed" in page(development, "/static/site/style.css")
+    path = "/static/site/style.css"
+    eventually("the new rule", lambda: ".changed" in page(development, path))
 
 
 def test_a_new_migration_is_applied_by_the_next_up(development):
