@@ -110,8 +110,9 @@ def test_what_nobody_is_there_to_answer_is_answered_by_nobody_else_and_the_rest_
     service = "app" if gone == "sockets" else stack.pages
     kill(stack, service)
     try:
-        page = stack.browser().get("/").status_code
-        assert page in ({502, 504} if service == stack.pages else {200})
+        expected = {502, 504} if service == stack.pages else {200}
+        for path in ("/", "/livez"):
+            assert stack.browser().get(path).status_code in expected
         if service == "app":
             with pytest.raises(InvalidStatus) as refused, stack.socket("/ws/echo/"):
                 pass
