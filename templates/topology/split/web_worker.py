@@ -9,12 +9,15 @@ import signal
 import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from selectors import EVENT_READ
 from threading import Thread, Timer
 
 from gunicorn import glogging
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from gunicorn.workers import gthread
 
 from config import contract
@@ -140,3 +143,6 @@ class Logger(glogging.Logger):
     def setup(self, cfg) -> None:
         logging.config.dictConfig(LOGGING)
         self.error_log.propagate = self.access_log.propagate = True
+
+
+{% include "gunicorn/stop.py" %}
