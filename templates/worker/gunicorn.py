@@ -2,8 +2,11 @@
 
 import logging.config
 import signal
+from contextlib import suppress
 
 from gunicorn import glogging
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from uvicorn_worker import UvicornWorker
 
 from config import contract
@@ -36,3 +39,6 @@ class Logger(glogging.Logger):
 
     def setup(self, cfg) -> None:
         logging.config.dictConfig(LOGGING)
+
+
+{% include "gunicorn/stop.py" %}
