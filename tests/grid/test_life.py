@@ -75,6 +75,17 @@ def test_one_connection_over_the_limit_is_told_to_come_back_later(stack):
         assert [answer.result().text for answer in slow] == ["done", "done"]
 
 
+@pytest.mark.usefixtures("_one_process")
+def test_a_process_that_is_only_busy_says_that_it_lives(stack):
+    with ThreadPoolExecutor(20) as pool:
+        slow = [pool.submit(stack.browser().get, "/extra/slow/1/") for _ in range(20)]
+        time.sleep(0.5)
+        started = time.monotonic()
+        assert stack.browser().get("/livez").status_code == 200
+        assert time.monotonic() - started < 1
+        assert [answer.result().text for answer in slow] == ["done"] * 20
+
+
 def test_the_site_can_be_mounted_under_a_path(stack):
     restart(stack, ROOT_PATH="/chat")
     browser = httpx.Client(base_url=f"{stack.url}/chat", timeout=20, follow_redirects=True)
