@@ -11,11 +11,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import docker
 import httpx
+import yaml
 from docker.models.containers import Container
 from websockets.sync.client import ClientConnection, connect
 
@@ -123,11 +125,16 @@ class Stack:
         """Remove all that `up` made: containers, networks, volumes and images."""
         self.compose("down", "--volumes", "--rmi=local", "--remove-orphans")
 
+    @cached_property
+    def all_services(self) -> list[str]:
+        """The services that stay up."""
+        compose = (self.project / "compose.yaml").read_text()
+        return [name for name in yaml.safe_load(compose)["services"] if name != "migrate"]
+
     @property
     def pages(self) -> str:
         """The service that answers pages, which may be another one than that of the sockets."""
-        compose = (self.project / "compose.yaml").read_text()
-        return "web" if "\n  web:\n" in compose else "app"
+        return "web" if "web" in self.all_services else "app"
 
     @property
     def services(self) -> list[str]:

@@ -78,11 +78,14 @@ BIND = env.str(
     validate=check.Regexp(r"unix:/.+|.+:\d+$", error="Not host:port or unix:/path."),
 )
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 1, validate=at_least_1)
-{% include "topology/" ~ cookiecutter.topology ~ "/contract.py" ignore missing %}
+{% if cookiecutter.topology == "split" %}
+WEB_THREADS = env.int("WEB_THREADS", 8, validate=at_least_1)
+{% endif %}
 MAX_CONNECTIONS = env.int("MAX_CONNECTIONS", 10_000, validate=at_least_1)
 MAX_REQUESTS = env.int("MAX_REQUESTS", 0, validate=at_least_0)
 TRUSTED_PROXIES = parse("TRUSTED_PROXIES", networks, "127.0.0.1,::1")
 
+{% include "database/" ~ cookiecutter.database ~ "/contract.py" ignore missing %}
 # Times, in seconds
 REQUEST_TIMEOUT = env.int("REQUEST_TIMEOUT", 60, validate=at_least_1)
 KEEPALIVE_TIMEOUT = env.int("KEEPALIVE_TIMEOUT", 75, validate=check.Range(min=3))  # nginx: 2
@@ -124,6 +127,7 @@ try:
     env.seal()
 except EnvValidationError as error:
     sys.exit("\n".join(f"{name}: {' '.join(why)}" for name, why in error.error_messages.items()))
+{% include "database/" ~ cookiecutter.database ~ "/processes.py" ignore missing %}
 
 
 def conflicts() -> list[str]:
@@ -146,5 +150,6 @@ def conflicts() -> list[str]:
             f"WEB_CONCURRENCY is {WEB_CONCURRENCY} and REDIS_URL is empty: without Redis,"
             " messages do not leave their process. Set REDIS_URL, or WEB_CONCURRENCY=1.",
         ),
+{% include "database/" ~ cookiecutter.database ~ "/rule.py" ignore missing %}
     ]
     return [sentence for holds, sentence in rules if not holds]

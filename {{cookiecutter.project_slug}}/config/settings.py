@@ -77,7 +77,7 @@ TEMPLATES = [
     },
 ]
 
-{% include "database/" ~ cookiecutter.database ~ ".py" %}
+{% include "database/" ~ cookiecutter.database ~ "/settings.py" %}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if contract.REDIS_URL:

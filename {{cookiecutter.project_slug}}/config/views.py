@@ -7,7 +7,12 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, JsonResponse
 
-{% include "topology/" ~ cookiecutter.topology ~ "/servers.py" %}
+{% if cookiecutter.topology == "split" %}
+from serve import server as asgi
+from serve import web as wsgi
+{% else %}
+from serve import server
+{% endif %}
 
 
 def whoami(request: HttpRequest) -> JsonResponse:
@@ -18,7 +23,9 @@ def whoami(request: HttpRequest) -> JsonResponse:
     """
     if not (settings.DEBUG or request.user.is_staff):
         raise PermissionDenied
-{% include "topology/" ~ cookiecutter.topology ~ "/whoami.py" ignore missing %}
+{% if cookiecutter.topology == "split" %}
+    server = wsgi if "wsgi.version" in request.META else asgi
+{% endif %}
     return JsonResponse(
         {
             "scheme": request.scheme,

@@ -66,6 +66,9 @@ def test_a_value_that_cannot_be_read_ends_the_start_with_a_line_that_names_it(wr
         {"WS_PING_INTERVAL": "50", "PROXY_READ_TIMEOUT": "60"},
         {"DRAIN_SECONDS": "5", "REQUEST_TIMEOUT": "70", "STOP_GRACE_SECONDS": "75"},
         {"WEB_CONCURRENCY": "2", "REDIS_URL": ""},
+{% if cookiecutter.database == "postgres" %}
+        {"APP_REPLICAS": "3", "DATABASE_CONNECTIONS": "2"},
+{% endif %}
     ],
     ids=" ".join,
 )
@@ -92,5 +95,6 @@ def test_every_variable_is_explained():
     source = (BASE_DIR / "config" / "contract.py").read_text()
     explained = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
     read = set(re.findall(r'(?:env\.\w+|parse)\(\s*"([A-Z_]+)"', source))
-{% include "topology/" ~ cookiecutter.topology ~ "/compose_own.py" %}
+    compose = (BASE_DIR / "compose.yaml").read_text()
+    assert explained - read <= {"COMPOSE_FILE", *re.findall(r"\${([A-Z_]+)", compose)}
     assert read <= explained

@@ -1,0 +1,36 @@
+"""`manage.py restore`: put a copy in the place of the database, while it is in use."""
+
+import shutil
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+
+class Command(BaseCommand):
+    help = "Read what `backup` wrote from standard input, and put it in the place of the database."
+
+    def handle(self, *args, **options) -> None:
+        connection.ensure_connection()
+        with TemporaryDirectory(dir=Path(connection.settings_dict["NAME"]).parent) as folder:
+            file = Path(folder, "backup.sqlite3")
+            with file.open("wb") as copied:
+                shutil.copyfileobj(sys.stdin.buffer, copied)
+            with closing(sqlite3.connect(file)) as copy:
+                check(copy)
+                copy.backup(connection.connection)
+
+
+def check(copy: sqlite3.Connection) -> None:
+    """See to it that nothing is replaced by what is no database. Raises CommandError if so."""
+    try:
+        tables = copy.execute("SELECT count(*) FROM django_migrations").fetchone()
+        sound = copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    except sqlite3.DatabaseError as error:
+        raise CommandError(f"Not a copy of a database of this project: {error}.") from None
+    if not (tables and sound):
+        raise CommandError("The copy is damaged; the database was left as it is.")

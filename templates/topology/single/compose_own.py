@@ -1,1 +1,0 @@
-    assert explained - read == {"COMPOSE_FILE", "HTTP_PORT", "APP_REPLICAS"}  # Compose's own

@@ -1,2 +1,0 @@
-from serve import server as asgi
-from serve import web as wsgi

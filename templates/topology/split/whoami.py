@@ -1,1 +1,0 @@
-    server = wsgi if "wsgi.version" in request.META else asgi
