@@ -27,6 +27,10 @@ demo-stop: .venv ## Stop what `make demo` started
 test: .venv ## Run every test: bake, boot, break, browse
 	@$(RUN) python -m pytest tests
 
+.PHONY: test-all
+test-all: .venv ## The same of every combination of choices, for hours; CI takes a pairwise set
+	@$(RUN) python -m pytest tests --all
+
 .PHONY: check
 check: .venv ## Run the tests that need no Docker
 	@$(RUN) ruff check .

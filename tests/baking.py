@@ -13,8 +13,11 @@ CHOICES = {
     if isinstance(value, list) and not key.startswith("_")
 }
 
+Combination = dict[str, str]
+"""An answer to each of the questions that have choices."""
 
-def combinations(*keys: str) -> list[dict[str, str]]:
+
+def combinations(*keys: str) -> list[Combination]:
     """Return every combination of the choices on offer for these keys, or for all of them."""
     keys = keys or tuple(CHOICES)
     return [
@@ -22,9 +25,31 @@ def combinations(*keys: str) -> list[dict[str, str]]:
     ]
 
 
-def name(combination: dict[str, str]) -> str:
+def name(combination: Combination) -> str:
     """Return the name by which people call a combination: uvicorn-single-sqlite-compose."""
     return "-".join(combination.values())
+
+
+def named(*names: str) -> list[Combination]:
+    """Return the combinations of these names."""
+    known = {name(combination): combination for combination in combinations()}
+    return [known[name] for name in names]
+
+
+# The columns of the whole grid: each server, and each other choice.
+WHOLE = named(
+    "uvicorn-single-sqlite-compose",
+    "gunicorn-single-postgres-compose",
+    "daphne-single-sqlite-compose",
+    "hypercorn-single-sqlite-compose",
+    "uvicorn-split-postgres-compose",
+)
+# And what else is booted, so that any two choices are together in one of them.
+PAIRWISE = WHOLE + named(
+    "gunicorn-split-sqlite-compose",
+    "daphne-split-postgres-compose",
+    "hypercorn-split-postgres-compose",
+)
 
 
 class Refused(Exception):

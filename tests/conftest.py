@@ -9,12 +9,50 @@ from secrets import token_urlsafe
 
 import pytest
 
-from tests.baking import bake, combinations, name
+from tests.baking import PAIRWISE, WHOLE, Combination, bake, combinations, name
 from tests.lab import engine as engines
 from tests.lab import host, images
 from tests.stack import Stack, base_images, free_port
 
 EXTRA = Path(__file__).parent / "grid" / "extra"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="boot every combination of choices")
+
+
+def pytest_generate_tests(metafunc):
+    """Ask a test of every combination; if it boots one, of a pairwise set, unless --all.
+
+    Tests that are marked `whole` take long, and are asked of the columns of the whole grid only;
+    those that are marked `only(key=choice)`, of that choice.
+    """
+    if "combination" not in metafunc.fixturenames:
+        return
+    chosen = PAIRWISE if "engine" in metafunc.fixturenames else combinations()
+    if metafunc.definition.get_closest_marker("whole"):
+        chosen = WHOLE
+    if metafunc.config.getoption("all"):
+        chosen = combinations()
+    if only := metafunc.definition.get_closest_marker("only"):
+        chosen = [one for one in chosen if only.kwargs.items() <= one.items()]
+    metafunc.parametrize("combination", chosen, ids=name, scope="session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items):
+    """Ask first what needs no engine, then all of one combination after the other."""
+    order = {item: number for number, item in enumerate(items)}
+    yield
+    names = [name(combination) for combination in combinations()]
+
+    def place(item: pytest.Item) -> tuple[bool, int, int]:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        combination = params.get("combination")
+        number = names.index(name(combination)) if combination else -1
+        return "engine" in item.fixturenames, number, order[item]
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -37,19 +75,18 @@ def engine(aloud) -> Iterator[None]:
         engines.stop(engine)
 
 
-@pytest.fixture(scope="session", params=combinations(), ids=name)
-def combination(request) -> dict[str, str]:
-    """Every combination of choices on offer."""
-    return request.param
-
-
 @pytest.fixture(scope="session")
 def project(combination, tmp_path_factory) -> Path:
     """A project baked from a combination. Look, but do not write."""
     return bake(tmp_path_factory.mktemp("bake"), **combination)
 
 
-def page_server(combination: dict[str, str]) -> str:
+def slug(prefix: str, combination: Combination) -> str:
+    """Return a name for a project, so that two of them can be up at a time."""
+    return f"{prefix}_{name(combination)}".replace("-", "_")
+
+
+def page_server(combination: Combination) -> str:
     """Return the name of the server that answers pages."""
     return "gunicorn" if combination["topology"] == "split" else combination["asgi_server"]
 
@@ -73,9 +110,8 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
 
     The grid's own application is mounted beside the project's, whose image is as it was baked.
     """
-    choices = (combination[key] for key in ("asgi_server", "topology", "database"))
-    slug = "_".join(["booted", *choices])
-    project = bake(tmp_path_factory.mktemp("boot"), project_slug=slug, **combination)
+    folder = tmp_path_factory.mktemp("boot")
+    project = bake(folder, project_slug=slug("booted", combination), **combination)
     stack = Stack(project, free_port())  # the default one is left to the development stack
     # As on machines that give a process few open files unless it asks for more.
     few = {"ulimits": {"nofile": {"soft": 1024, "hard": 8192}}}
@@ -97,6 +133,8 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
         PROXY_READ_TIMEOUT="8",
         DRAIN_SECONDS="2",
     )
+    if combination["database"] == "postgres":
+        stack.settings["POSTGRES_PASSWORD"] = token_urlsafe(30)
     stack.configure()
     with booted(stack, aloud):
         stack.add_user("ada")

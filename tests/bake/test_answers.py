@@ -93,6 +93,7 @@ def test_a_choice_that_is_not_on_offer_is_refused(tmp_path):
         bake(tmp_path, asgi_server="wsgiref")
 
 
+@pytest.mark.whole
 def test_no_project_may_be_named_like_what_it_imports_or_depends_on(environment: Path, project):
     (site,) = environment.parent.glob("lib/python*/site-packages")
     imported = {

@@ -11,10 +11,14 @@ import pytest
 
 from tests import locks
 from tests.baking import CHOICES, ROOT, bake, name
-from tests.conftest import page_server
 
-# A server that is a part of another one.
-BUILT_ON = {"gunicorn": ["uvicorn"]}
+# Servers that are a part of another choice.
+BUILT_ON = {"gunicorn": {"uvicorn"}, "split": {"gunicorn"}}
+# What nothing speaks of that was baked without a choice.
+TRACES = {
+    "postgres": r"postgres|psycopg|DATABASE_CONNECTIONS",
+    "split": r"\bwsgi|\bserve[./]web|\bWEB_(REPLICAS|THREADS)|upstream web",
+}
 
 
 def texts(project: Path) -> dict[str, str]:
@@ -28,18 +32,18 @@ def texts(project: Path) -> dict[str, str]:
 
 def test_the_server_asked_for_is_the_server_baked(project, combination):
     server = combination["asgi_server"]
-    here = {server, page_server(combination), *BUILT_ON.get(server, ())}
-    others = set(CHOICES["asgi_server"]) - here
+    others = set(CHOICES["asgi_server"]) - {server}
+    others = others.difference(*(BUILT_ON.get(choice, ()) for choice in combination.values()))
     assert f'NAME = "{server}"' in (project / "serve" / "server.py").read_text()
     assert re.search(rf"^{server}==", (project / "requirements.txt").read_text(), re.MULTILINE)
     for path, text in texts(project).items():
         assert not [other for other in others if other in text.lower()], path
 
 
-def test_only_a_project_with_pages_apart_knows_of_that(project, combination):
-    words = re.compile(r"\bwsgi|WEB_(THREADS|REPLICAS)", re.IGNORECASE)
-    knows = {path for path, text in texts(project).items() if words.search(path + text)}
-    assert bool(knows) == (combination["topology"] == "split"), knows
+def test_nothing_speaks_of_what_was_not_chosen(project, combination):
+    for choice in TRACES.keys() - set(combination.values()):
+        for path, text in texts(project).items():
+            assert not re.search(TRACES[choice], text, re.IGNORECASE), path
 
 
 def test_no_template_language_is_left(project):
@@ -60,23 +64,14 @@ def test_there_is_no_debris(project):
             assert "\n\n\n" not in text, path
 
 
-def test_python_and_templates_are_formatted_and_clean(project, environment):
+def test_its_files_are_formatted_and_clean(project):
+    yamllint = "{extends: default, rules: {line-length: {max: 100}, document-start: disable, "
+    yamllint += "braces: {max-spaces-inside: 0}, comments: {min-spaces-from-content: 1}}}"
     for command in (
         ["ruff", "check", "--no-cache", "."],
         ["ruff", "format", "--no-cache", "--check", "."],
         ["djlint", "--lint", "--quiet", "config", "rooms"],
         ["djlint", "--check", "--quiet", "config", "rooms"],
-    ):
-        done = subprocess.run(
-            [environment / command[0], *command[1:]], cwd=project, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_other_files_are_clean_too(project):
-    yamllint = "{extends: default, rules: {line-length: {max: 100}, document-start: disable, "
-    yamllint += "braces: {max-spaces-inside: 0}, comments: {min-spaces-from-content: 1}}}"
-    for command in (
         ["yamllint", "--strict", "-d", yamllint, "."],
         ["hadolint", "Dockerfile"],
         ["shellcheck", "--shell=dash", "nginx/15-limits.envsh"],
@@ -85,6 +80,7 @@ def test_the_other_files_are_clean_too(project):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.whole
 def test_its_own_tests_pass(project, environment, tmp_path):
     copy = shutil.copytree(project, tmp_path / "project")
     done = subprocess.run(
@@ -97,12 +93,14 @@ def test_its_own_tests_pass(project, environment, tmp_path):
     assert re.search(r"^[1-9]\d\d passed", done.stdout, re.MULTILINE), done.stdout
 
 
+@pytest.mark.whole
 def test_the_tests_of_its_browser_client_pass(project):
     done = subprocess.run(["node", "--test"], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^. pass [1-9]", done.stdout, re.MULTILINE), done.stdout
 
 
+@pytest.mark.whole
 def test_what_its_server_cannot_do_is_refused_by_name(project, environment, combination):
     settings = {"SECRET_KEY": "x", "REDIS_URL": "redis://redis", "WEB_CONCURRENCY": "2"}
     done = subprocess.run(
@@ -121,6 +119,7 @@ def test_what_its_server_cannot_do_is_refused_by_name(project, environment, comb
         assert "::" in done.stdout
 
 
+@pytest.mark.whole
 def test_no_migration_is_missing(project, environment, tmp_path):
     subprocess.run(
         [environment / "python", "manage.py", "makemigrations", "--check", "--dry-run"],

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.baking import bake
-from tests.conftest import booted, page_server
+from tests.conftest import booted, page_server, slug
 from tests.stack import Stack, eventually
+
+pytestmark = pytest.mark.whole
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +18,8 @@ def development(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]
 
     Nor exporting one, unless somebody else has taken the default port.
     """
-    choices = (combination[key] for key in ("asgi_server", "topology", "database"))
-    slug = "_".join(["developed", *choices])
-    project = bake(tmp_path_factory.mktemp("development"), project_slug=slug, **combination)
+    folder = tmp_path_factory.mktemp("development")
+    project = bake(folder, project_slug=slug("developed", combination), **combination)
     with booted(Stack(project), aloud) as stack:
         yield stack
 

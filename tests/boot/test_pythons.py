@@ -8,6 +8,7 @@ import pytest
 from tests.lab import images
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("version", ["3.14"])
 def test_its_own_tests_pass_on_another_python(engine, project, version, tmp_path):
     image = f"python:{version}-slim-trixie"

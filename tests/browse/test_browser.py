@@ -3,9 +3,12 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.stack import eventually
+
+pytestmark = pytest.mark.whole
 
 CONNECTED = {"timeout": 30_000}  # ms
 

@@ -5,22 +5,17 @@ whole run of the grid found.
 import ast
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.baking import CHOICES, ROOT
+from tests.baking import PAIRWISE, ROOT, WHOLE, Combination
 
 DOC = ROOT / "docs" / "grid.md"
 README = ROOT / "README.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
-SECTIONS = {
-    "HTTP": ["test_http"],
-    "WebSocket": ["test_websocket", "test_autobahn"],
-    "Life": ["test_life"],
-    "Nothing lost": ["test_nothing_lost"],
-}
-MODES = CHOICES["asgi_server"]
-PACKAGES = ["channels", "django", "redis", *MODES, "uvicorn-worker", "wsproto", "autobahn"]
+PACKAGES = ["channels", "django", "redis", "uvicorn", "gunicorn", "daphne", "hypercorn"]
+PACKAGES += ["uvicorn-worker", "wsproto", "autobahn", "psycopg"]
 PASS = "✓"
 NAMES = {
     "sigterm": "SIGTERM",
@@ -33,34 +28,61 @@ NAMES = {
 HEAD = """\
 # The grid
 
-What the contract promises, asked of each ASGI server: `make test` bakes a project with it, starts
-the stack, and speaks to it from outside, through nginx. Each cell is a test of
+What the contract promises, asked of what can be baked: `make test` bakes a project for each column,
+starts the stack, and speaks to it from outside, through nginx. Each cell is a test of
 [`tests/grid`](../tests/grid), named as its row is: {pass_} is a pass, a number is a reason, below.
-The run writes this page when it was a whole one and nothing failed.
+The columns have every two choices together at least once; the longer tests are asked of some of
+them. `make test-all` asks all of every combination. A whole run in which nothing failed writes this
+page.
 
 Last run: {date}, with {versions}.
 """
 
 Cells = Mapping[tuple[str, str], str]
-"""For a row and a mode: a pass, or the reason why not."""
+"""For a row and a column: a pass, or the reason why not."""
 
 Figures = Mapping[tuple[str, str], Mapping[str, str]]
-"""For a row and a mode: what was counted, by the name of each figure."""
+"""For a row and a column: what was counted, by the name of each figure."""
 
 
-def rows(section: str) -> list[str]:
-    """Return the names of the tests of a section, in their order."""
-    folder = Path(__file__).parent
-    modules = [ast.parse((folder / f"{name}.py").read_text()) for name in SECTIONS[section]]
-    functions = [node for tree in modules for node in tree.body if hasattr(node, "args")]
-    return [function.name for function in functions if function.name.startswith("test_")]
+def column(combination: Combination) -> str:
+    """Return the name of a column: uvicorn-single-sqlite."""
+    return "-".join(combination[key] for key in ("asgi_server", "topology", "database"))
 
 
-def is_whole(cells: Cells) -> bool:
-    """Whether every row has a cell for every mode."""
-    return all(
-        (row, mode) in cells for section in SECTIONS for row in rows(section) for mode in MODES
-    )
+@dataclass(frozen=True)
+class Section:
+    """A part of the grid: the modules that it is made of, and its columns."""
+
+    modules: list[str]
+    columns: list[str]
+
+    def rows(self) -> list[str]:
+        """Return the names of its tests, in their order."""
+        folder = Path(__file__).parent
+        trees = [ast.parse((folder / f"{name}.py").read_text()) for name in self.modules]
+        functions = [node for tree in trees for node in tree.body if hasattr(node, "args")]
+        return [function.name for function in functions if function.name.startswith("test_")]
+
+
+COLUMNS = [column(combination) for combination in PAIRWISE]
+WHOLE_COLUMNS = [column(combination) for combination in WHOLE]
+SECTIONS = {
+    "HTTP": Section(["test_http"], COLUMNS),
+    "WebSocket": Section(["test_websocket", "test_autobahn"], COLUMNS),
+    "Life": Section(["test_life"], WHOLE_COLUMNS),
+    "Nothing lost": Section(["test_nothing_lost"], WHOLE_COLUMNS),
+}
+
+
+def expected() -> set[tuple[str, str]]:
+    """Return the cells of a whole grid."""
+    return {
+        (row, column)
+        for section in SECTIONS.values()
+        for row in section.rows()
+        for column in section.columns
+    }
 
 
 def sentence(row: str) -> str:
@@ -73,54 +95,62 @@ def sentence(row: str) -> str:
 
 def versions() -> str:
     """Return the versions of the packages that matter, as the locks have them."""
-    locks = "".join(
-        (ROOT / "templates" / "locks" / f"{mode}-single-sqlite.txt").read_text() for mode in MODES
-    )
+    folder = ROOT / "templates" / "locks"
+    locks = "".join((folder / f"{column}.txt").read_text() for column in COLUMNS)
     found = {package: re.search(rf"^{package}==(\S+)", locks, re.MULTILINE) for package in PACKAGES}
     return ", ".join(f"{package} {match[1]}" for package, match in found.items() if match)
 
 
-def table(head: str, lines: list[list[str]]) -> str:
-    """Return a Markdown table with a column for each mode."""
-    heads = [f"| {' | '.join([head, *MODES])} |", "|---|" + ":-:|" * len(MODES)]
-    return "\n".join([*heads, *(f"| {' | '.join(line)} |" for line in lines)])
+def table(heads: list[str], lines: list[list[str]], align: str = ":-:") -> str:
+    """Return a Markdown table; all columns but the first are aligned as it says."""
+    rule = f"|---|{f'{align}|' * (len(heads) - 1)}"
+    return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(x)} |" for x in lines)])
 
 
 def page(cells: Cells) -> str:
     """Return docs/grid.md."""
-    reasons = list(dict.fromkeys(cell for cell in cells.values() if cell != PASS))
+    reasons = list(dict.fromkeys(cells[cell] for cell in sorted(expected()) if cells[cell] != PASS))
     marks = {reason: str(number) for number, reason in enumerate(reasons, 1)} | {PASS: PASS}
     parts = [HEAD.format(pass_=PASS, date=datetime.now(UTC).date(), versions=versions())]
-    for section in SECTIONS:
+    for name, section in SECTIONS.items():
+        heads = [name, *(column.replace("-", "<br>") for column in section.columns)]
         lines = [
-            [sentence(row), *(marks[cells[row, mode]] for mode in MODES)] for row in rows(section)
+            [sentence(row), *(marks[cells[row, column]] for column in section.columns)]
+            for row in section.rows()
         ]
-        parts.append(table(section, lines) + "\n")
-    parts += [f"{mark}. {reason}\n" for reason, mark in marks.items() if reason != PASS]
+        parts.append(table(heads, lines) + "\n")
+    parts += [f"{marks[reason]}. {reason}\n" for reason in reasons]
     return "\n".join(parts)
 
 
+def passed(cells: Cells, section: Section, column: str) -> str:
+    """Return how many rows of a section a column passes, or that it is not asked."""
+    if column not in section.columns:
+        return ""
+    rows = section.rows()
+    return f"{sum(cells[row, column] == PASS for row in rows)} of {len(rows)}"
+
+
 def summary(cells: Cells) -> str:
-    """Return the README's table: for each section, how many rows a mode passes."""
-    lines = []
-    for section in SECTIONS:
-        all_rows = rows(section)
-        passed = [sum(cells[row, mode] == PASS for row in all_rows) for mode in MODES]
-        lines.append([section, *(f"{count} of {len(all_rows)}" for count in passed)])
-    return table("", lines)
+    """Return the README's table: for each column, how many rows of each section it passes."""
+    lines = [
+        [
+            column.replace("-", ", "),
+            *(passed(cells, section, column) for section in SECTIONS.values()),
+        ]
+        for column in COLUMNS
+    ]
+    return table(["", *SECTIONS], lines)
 
 
 def faults(figures: Figures) -> str:
-    """Return the tables of docs/reliability.md: for each mode, a row for each fault."""
+    """Return the tables of docs/reliability.md: for each column, a row for each fault."""
     tables = []
-    for mode in MODES:
-        lines = {row: figures[row, mode] for row in rows("Nothing lost") if (row, mode) in figures}
-        names = next(iter(lines.values()))
-        parts = [f"| {' | '.join([mode, *names])} |", "|---|" + "--:|" * len(names)]
-        parts += [
-            f"| {' | '.join([sentence(row), *line.values()])} |" for row, line in lines.items()
-        ]
-        tables.append("\n".join(parts))
+    for column in WHOLE_COLUMNS:
+        rows = [row for row in SECTIONS["Nothing lost"].rows() if (row, column) in figures]
+        lines = [[sentence(row), *figures[row, column].values()] for row in rows]
+        heads = [column.replace("-", ", "), *figures[rows[0], column]]
+        tables.append(table(heads, lines, align="--:"))
     return "\n\n".join(tables)
 
 

@@ -16,6 +16,8 @@ from websockets.asyncio.client import connect
 
 from tests.stack import Stack, eventually, run
 
+pytestmark = pytest.mark.whole
+
 PROBE = ["python", "-m", "serve.probe"]
 
 
@@ -193,9 +195,9 @@ def test_a_process_that_is_killed_is_replaced(stack):
     eventually("healthy", lambda: stack.containers(stack.pages)[0].health == "healthy")
 
 
-def run_once(stack: Stack, service: str, **environment: str) -> Container:
+def run_once(stack: Stack, service: str, *options: str, **environment: str) -> Container:
     """Start a container of a service, beside the others, in the background."""
-    options = [f"--env={name}={value}" for name, value in environment.items()]
+    options += tuple(f"--env={name}={value}" for name, value in environment.items())
     name = stack.compose("run", "--detach", "--no-deps", *options, service).split()[-1]
     return docker.from_env().containers.get(name)
 
@@ -213,10 +215,13 @@ def test_an_error_on_import_ends_the_start_and_its_reason_is_said_last(stack, pr
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_socket_file_that_a_crash_left_behind_does_not_hinder_the_next_start(stack, processes):
-    bind = "unix:/data/app.sock"
+def test_a_socket_file_that_a_crash_left_behind_does_not_hinder_the_next_start(
+    stack, processes, tmp_path
+):
+    tmp_path.chmod(0o777)
+    settings = {"BIND": "unix:/sockets/app.sock", "WEB_CONCURRENCY": processes}
     for service in [*stack.services, *stack.services]:
-        app = run_once(stack, service, BIND=bind, WEB_CONCURRENCY=processes)
+        app = run_once(stack, service, f"--volume={tmp_path}:/sockets", **settings)
         try:
             eventually("an answer", lambda app=app: app.exec_run(PROBE)[0] == 0)
         finally:

@@ -15,6 +15,8 @@ from tests.grid.crowd import Crowd, Window
 from tests.grid.test_life import restart
 from tests.stack import Stack, eventually
 
+pytestmark = pytest.mark.whole
+
 # Short, so that a test can publish more than that.
 HISTORY_LENGTH = 300
 SETTINGS = {"HISTORY_LENGTH": str(HISTORY_LENGTH), "WS_SEND_TIMEOUT": "1"}
