@@ -54,6 +54,11 @@ def run(coroutine: Coroutine[None, None, T]) -> T:
         return pool.submit(asyncio.run, coroutine).result()
 
 
+def cookie_header(browser: httpx.Client) -> str:
+    """Return the Cookie header that a browser would send."""
+    return "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+
+
 def base_images(project: Path) -> set[str]:
     """Return the public images that a project's Dockerfile and compose.yaml name."""
     dockerfile = (project / "Dockerfile").read_text()
@@ -225,11 +230,10 @@ class Stack:
         Raises:
             websockets.InvalidStatus: on entering; the handshake was refused.
         """
-        cookies = browser.cookies if browser else {}
         return connect(
             f"ws://localhost:{self.port}{path}",
             origin=self.url if origin == "self" else origin,
-            additional_headers={"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())},
+            additional_headers={"Cookie": cookie_header(browser) if browser else ""},
             open_timeout=20,
             proxy=None,
             max_size=None,

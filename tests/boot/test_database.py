@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.grid.test_life import answers, restart
-from tests.stack import Room, Stack, eventually, run
+from tests.stack import Room, Stack, cookie_header, eventually, run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,10 +106,10 @@ def connections(stack: Stack) -> int:
 def ask_for_pages(stack: Stack, browser: httpx.Client, count: int) -> None:
     """Ask for a page that needs the database, on one connection. Raises AssertionError if not."""
     connection = HTTPConnection("localhost", stack.port, timeout=30)
-    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    headers = {"Cookie": cookie_header(browser)}
     with closing(connection):
         for _ in range(count):
-            connection.request("GET", "/rooms/pages/", headers={"Cookie": cookies})
+            connection.request("GET", "/rooms/pages/", headers=headers)
             answer = connection.getresponse()
             answer.read()
             assert answer.status == 200
@@ -117,9 +117,9 @@ def ask_for_pages(stack: Stack, browser: httpx.Client, count: int) -> None:
 
 async def come_and_go(stack: Stack, browser: httpx.Client, count: int) -> None:
     """Enter a room with so many sockets, 50 at a time, and leave it."""
-    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     url = f"ws://localhost:{stack.port}/ws/rooms/crowded/"
-    options = {"origin": stack.url, "additional_headers": {"Cookie": cookies}, "proxy": None}
+    headers = {"Cookie": cookie_header(browser)}
+    options = {"origin": stack.url, "additional_headers": headers, "proxy": None}
 
     async def visit() -> None:
         async with few, connect(url, open_timeout=30, **options) as socket:

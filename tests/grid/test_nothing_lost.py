@@ -13,7 +13,7 @@ from docker.models.containers import Container
 
 from tests.grid.crowd import Crowd, Window
 from tests.grid.test_life import restart
-from tests.stack import Stack, eventually
+from tests.stack import Stack, cookie_header, eventually
 
 pytestmark = pytest.mark.whole
 
@@ -247,7 +247,7 @@ def megabytes(stack: Stack) -> list[float]:
 def test_a_client_that_vanishes_is_gone_within_interval_and_timeout_and_soon_not_listed(stack):
     with ExitStack() as everybody:
         bob = Visitor(everybody, stack, "bob", "vanished")
-        cookies = "; ".join(f"{k}={v}" for k, v in stack.browser("ada").cookies.items())
+        cookies = cookie_header(stack.browser("ada"))
         request = (
             "GET /ws/extra/crowd/vanished/ HTTP/1.1\r\n"
             f"Host: localhost:{stack.port}\r\nOrigin: {stack.url}\r\nCookie: {cookies}\r\n"
