@@ -32,8 +32,8 @@ What the contract promises, asked of what can be baked: `make test` bakes a proj
 starts the stack, and speaks to it from outside, through nginx. Each cell is a test of
 [`tests/grid`](../tests/grid), named as its row is: {pass_} is a pass, a number is a reason, below.
 The columns have every two choices together at least once; the longer tests are asked of some of
-them. `make test-all` asks all of every combination. A whole run in which nothing failed writes this
-page.
+them. `make test-all` asks all of every combination. A whole run of the grid in which none of its
+tests failed writes this page.
 
 Last run: {date}, with {versions}.
 """

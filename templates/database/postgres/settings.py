@@ -1,4 +1,4 @@
-DATABASES = {"default": contract.DATABASE_URL}
+DATABASES = {"default": {**contract.DATABASE_URL}}
 if DATABASES["default"]["ENGINE"].endswith(".postgresql"):  # without Docker it is SQLite
     # Threads come and go under ASGI and would take their connections with them, so each process has
     # a pool. https://docs.djangoproject.com/en/5.2/ref/databases/#connection-pool
