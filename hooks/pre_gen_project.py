@@ -12,16 +12,17 @@ answers = json.loads(r"""{{ cookiecutter | tojson }}""")
 # tests/bake/test_answers.py compares the list with the locks.
 TAKEN = sys.stdlib_module_names | set(
     """
-    anyio asgiref async_timeout attr attrs autobahn automat cbor2 cffi channels channels_redis
-    click colorama compose config constantly cryptography cssbeautifier daphne dj_database_url
-    dj_email_url django django_cache_url djlint dotenv editorconfig environs gunicorn h11 h2
-    hpack httptools hypercorn hyperframe hyperlink idna incremental iniconfig jsbeautifier
-    json5 manage marshmallow msgpack nginx packaging pathspec pluggy priority psycopg
-    psycopg_binary psycopg_pool py pycparser pygments pyopenssl pyproject pytest pytest_asyncio
-    pytest_django python_dotenv python_json_logger pythonjsonlogger pyyaml realtime redis regex
-    requirements rooms ruff serve servestatic service_identity sqlparse supervisor test tests
-    twisted txaio typing_extensions tzdata u_msgpack_python ujson uvicorn uvicorn_worker uvloop
-    watchfiles websockets wsproto yaml zope zope_interface
+    anyio asgiref async_timeout attr attrs autobahn automat axes cbor2 cffi channels
+    channels_redis click colorama compose config constantly cryptography csp cssbeautifier
+    daphne dj_database_url dj_email_url django django_axes django_cache_url django_csp djlint
+    dotenv editorconfig environs gunicorn h11 h2 hpack httptools hypercorn hyperframe hyperlink
+    idna incremental iniconfig jsbeautifier json5 manage marshmallow msgpack nginx packaging
+    pathspec pluggy priority psycopg psycopg_binary psycopg_pool py pycparser pygments pyopenssl
+    pyproject pytest pytest_asyncio pytest_django python_dotenv python_json_logger
+    pythonjsonlogger pyyaml realtime redis regex requirements rooms ruff serve servestatic
+    service_identity sqlparse supervisor test tests twisted txaio typing_extensions tzdata
+    u_msgpack_python ujson uvicorn uvicorn_worker uvloop watchfiles websockets wsproto yaml zope
+    zope_interface
     """.split()  # noqa: SIM905
 )
 NAME = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,70}"

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from secrets import token_urlsafe
 
 import pytest
 
@@ -124,7 +123,6 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
     stack.settings.update(
         HTTP_PORT=str(stack.port),
         COMPOSE_FILE="compose.yaml:tests.yaml",
-        SECRET_KEY=token_urlsafe(50),
         ALLOWED_HOSTS="localhost",
         # So that a test need not wait for minutes.
         REQUEST_TIMEOUT="4",
@@ -133,8 +131,6 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
         PROXY_READ_TIMEOUT="8",
         DRAIN_SECONDS="2",
     )
-    if combination["database"] == "postgres":
-        stack.settings["POSTGRES_PASSWORD"] = token_urlsafe(30)
     stack.configure()
     with booted(stack, aloud):
         stack.add_user("ada")

@@ -150,20 +150,30 @@ def test_no_lock_names_an_index_or_a_file():
 
 def secret(project: Path) -> str:
     """Return the SECRET_KEY of a project."""
-    return re.search(r"^SECRET_KEY=(\w{50})$", (project / ".env").read_text(), re.M)[1]
+    return re.fullmatch(r"(\w{50})\n", (project / "secrets" / "secret_key").read_text())[1]
 
 
 def test_every_bake_has_a_secret_of_its_own_and_keeps_it_to_itself(tmp_path):
     first, second = bake(tmp_path / "first"), bake(tmp_path / "second")
     assert secret(first) != secret(second)
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path for path in kept if secret(first) in path.read_text()] == [first / ".env"]
+    holders = [path for path in kept if secret(first) in path.read_text()]
+    assert holders == [first / "secrets" / "secret_key"]
+
+
+def test_secrets_and_settings_are_their_owners_alone(project):
+    assert {path.stat().st_mode & 0o777 for path in (project / ".env", project / "secrets")} == {
+        0o600,
+        0o700,
+    }
+    # What the containers' users read, without the folder around it.
+    assert {path.stat().st_mode & 0o777 for path in (project / "secrets").iterdir()} == {0o644}
 
 
 def test_it_bakes_the_same_without_hooks(tmp_path):
     with_hooks = texts(bake(tmp_path / "with"))
     without = texts(bake(tmp_path / "without", "--accept-hooks=no"))
-    del with_hooks[".env"], without[".env"]
+    del with_hooks["secrets/secret_key"], without["secrets/secret_key"]
     assert with_hooks == without
 
 
@@ -175,7 +185,10 @@ def test_git_ignores_what_is_secret_or_made(project, tmp_path):
     subprocess.run([*git, "init", "--quiet"], check=True)
     subprocess.run([*git, "add", "."], check=True)
     files = subprocess.run([*git, "ls-files"], check=True, capture_output=True, text=True).stdout
-    assert {*texts(project), back_up} - set(files.splitlines()) == {".env", back_up}
+    secrets = {path for path in texts(project) if path.startswith("secrets/")}
+    ignored = {*texts(project), back_up} - set(files.splitlines())
+    assert ignored == {".env", back_up, *secrets}
+    assert "secrets/secret_key" in secrets
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The contract: one environment, read and checked here, once, and nowhere else.
 
 `.env.example` tells what each variable is for. Each may be given as `NAME_FILE`, the path of a file
-that holds the value, which is how Docker hands out secrets. A value that cannot be read ends the
-process with a line that names its variable.
+that holds the value, as secrets are; a relative one begins at this project's folder. A value that
+cannot be read ends the process with a line that names its variable.
 """
 
 import os
@@ -10,6 +10,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import chdir
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -20,11 +21,14 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 class Env(FileAwareEnv):
-    """The environment; a `NAME_FILE` that cannot be read ends the process with a line, too."""
+    """The environment, where `NAME` counts for more than `NAME_FILE`."""
 
-    def _get_value(self, *args) -> object:
+    def _get_value(self, name: str, default: object) -> object:
+        if name in os.environ:
+            return os.environ[name]
         try:
-            return super()._get_value(*args)
+            with chdir(BASE_DIR):
+                return super()._get_value(name, default)
         except ValueError as error:
             sys.exit(str(error))
 
@@ -62,6 +66,7 @@ SECRET_KEY = env.str("SECRET_KEY", validate=check.Length(min=1))
 ALLOWED_HOSTS = parse("ALLOWED_HOSTS", commas)
 CSRF_TRUSTED_ORIGINS = parse("CSRF_TRUSTED_ORIGINS", commas)
 HTTPS_ONLY = env.bool("HTTPS_ONLY", False)
+HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000, validate=at_least_0)
 DATABASE_URL = env.dj_db_url("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 REDIS_URL = env.str("REDIS_URL", "")
 EMAIL_URL = env.dj_email_url("EMAIL_URL", "consolemail://" if DEBUG else "dummymail://")

@@ -3,6 +3,9 @@
 https://docs.djangoproject.com/en/5.2/ref/settings/
 """
 
+from datetime import timedelta
+
+from csp.constants import NONE, SELF
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
@@ -15,8 +18,24 @@ DEBUG = contract.DEBUG
 SECRET_KEY = contract.SECRET_KEY
 ALLOWED_HOSTS = contract.ALLOWED_HOSTS
 CSRF_TRUSTED_ORIGINS = contract.CSRF_TRUSTED_ORIGINS
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = contract.HTTPS_ONLY
 DATA_UPLOAD_MAX_MEMORY_SIZE = contract.MAX_BODY_BYTES
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = contract.HTTPS_ONLY
+SECURE_HSTS_SECONDS = contract.HSTS_SECONDS if contract.HTTPS_ONLY else 0
+# Whether it holds for other names below this one, and for ever, only their owner can say:
+# https://docs.djangoproject.com/en/5.2/ref/middleware/#http-strict-transport-security
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+# Nothing comes from elsewhere, nothing stands in a page itself, and no other site frames it.
+# https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
 
 # Where the site is mounted. Cookies are not for what else the host serves.
 FORCE_SCRIPT_NAME = contract.ROOT_PATH or None
@@ -31,7 +50,9 @@ INSTALLED_APPS = [
     "rooms",
     "realtime",
     "config",
+    "axes",
     "channels",
+    "csp",
     "servestatic",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -43,6 +64,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "config.staticfiles.Middleware",
     "config.streaming.unbuffered_events",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -51,6 +73,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 LOGGING = logs.DJANGO_LOGGING
@@ -111,6 +134,20 @@ STORAGES = {
 SERVESTATIC_KEEP_ONLY_HASHED_FILES = True
 # nginx has the files; here they are only looked for where a run without nginx collected them.
 SERVESTATIC_USE_MANIFEST = False
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Who gets a password wrong so often waits; its user may still come from another address. The admin
+# lists the attempts, and forgets them. https://django-axes.readthedocs.io/en/latest/
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -6,8 +6,7 @@ from pathlib import Path
 
 example = Path(__file__).parent.parent / ".env.example"
 for name, default in re.findall(r"^#?([A-Z_]+)=(.*)$", example.read_text(), re.MULTILINE):
-    os.environ[name] = default
-    os.environ.pop(f"{name}_FILE", None)
+    os.environ[name.removesuffix("_FILE")] = default
 os.environ |= {
     "SECRET_KEY": "not a secret",
     "ALLOWED_HOSTS": "testserver",

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from secrets import token_urlsafe
 
 import pytest
 
@@ -13,10 +14,11 @@ from config.contract import BASE_DIR
 
 def serve(*options: str, **environment: str) -> subprocess.CompletedProcess:
     """Run `python -m serve` in the environment of these tests, changed as given."""
+    kept = {name: value for name, value in os.environ.items() if f"{name}_FILE" not in environment}
     return subprocess.run(
         [sys.executable, "-m", "serve", *options],
         cwd=BASE_DIR,
-        env=os.environ | environment,
+        env=kept | environment,
         capture_output=True,
         text=True,
         timeout=30,
@@ -30,10 +32,19 @@ def test_what_will_run_can_be_seen():
     assert command.returncode == 0
 
 
-def test_a_secret_can_be_a_file(tmp_path):
-    (tmp_path / "bind").write_text("127.0.0.1:4321\n")
-    command = serve("--print", BIND="", BIND_FILE=str(tmp_path / "bind"))
-    assert "4321" in command.stdout
+def test_a_value_can_be_a_file_in_the_folder_of_the_project(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERSION_FILE", "config/__init__.py")
+    monkeypatch.setenv("GREETING_FILE", str(tmp_path / "greeting"))
+    (tmp_path / "greeting").write_text("hello\n")
+    env = contract.Env(strip_whitespace=True)
+    assert [env.str("VERSION"), env.str("GREETING")] == ["", "hello"]
+
+
+def test_what_is_set_counts_for_more_than_a_file(monkeypatch):
+    monkeypatch.setenv("GREETING_FILE", "/no/such/file")
+    monkeypatch.setenv("GREETING", "hello")
+    assert contract.Env().str("GREETING") == "hello"
 
 
 @pytest.mark.parametrize(
@@ -93,8 +104,21 @@ def test_nginx_has_the_same_defaults():
 def test_every_variable_is_explained():
     example = (BASE_DIR / ".env.example").read_text()
     source = (BASE_DIR / "config" / "contract.py").read_text()
-    explained = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
+    explained = set(re.findall(r"^#?([A-Z_]+?)(?:_FILE)?=", example, re.MULTILINE))
     read = set(re.findall(r'(?:env\.\w+|parse)\(\s*"([A-Z_]+)"', source))
     compose = (BASE_DIR / "compose.yaml").read_text()
-    assert explained - read <= {"COMPOSE_FILE", *re.findall(r"\${([A-Z_]+)", compose)}
+    assert explained - read <= {"COMPOSE", *re.findall(r"\${([A-Z_]+)", compose)}
     assert read <= explained
+
+
+def test_nothing_is_left_to_warn_of_in_production():
+    check = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level=WARNING"],
+        cwd=BASE_DIR,
+        env=os.environ
+        | {"DJANGO_SETTINGS_MODULE": "config.settings", "HTTPS_ONLY": "true"}
+        | {"SECRET_KEY": token_urlsafe(50)},
+        capture_output=True,
+        text=True,
+    )
+    assert check.returncode == 0, check.stderr

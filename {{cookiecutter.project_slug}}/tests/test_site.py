@@ -58,6 +58,29 @@ def test_logging_in_leads_home_and_logging_out_too(client, db):
     assert client.post("/accounts/logout/").url == "/"
 
 
+def test_who_gets_a_password_wrong_too_often_waits_and_the_user_does_not_elsewhere(client, db):
+    User.objects.create_user("ada", password="correct horse")
+    right, wrong = ({"username": "ada", "password": word} for word in ("correct horse", "wrong"))
+    statuses = [client.post("/accounts/login/", wrong).status_code for _ in range(5)]
+    assert statuses == [200] * 4 + [429]
+    for page in ("/accounts/login/", "/admin/login/"):
+        answer = client.post(page, right)
+        assert answer.status_code == 429
+        assert b"Too many tries" in answer.content
+    elsewhere = Client(REMOTE_ADDR="192.0.2.1")
+    assert elsewhere.post("/accounts/login/", right).status_code == 302
+
+
+def test_a_page_may_only_have_what_comes_from_this_site(client):
+    headers = client.get("/").headers
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy)
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
 def test_staff_alone_sees_whoami(client, ada):
     assert client.get("/whoami/").status_code == 403
     assert ada.get("/whoami/").status_code == 403

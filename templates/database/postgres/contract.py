@@ -1,3 +1,6 @@
+# Of the account that DATABASE_URL names without one
+POSTGRES_PASSWORD = env.str("POSTGRES_PASSWORD", "")
+
 # Connections to the database, in equal shares for all processes
 DATABASE_CONNECTIONS = env.int("DATABASE_CONNECTIONS", 60, validate=at_least_1)
 APP_REPLICAS = env.int("APP_REPLICAS", 2, validate=at_least_1)

@@ -3,6 +3,7 @@ if DATABASES["default"]["ENGINE"].endswith(".postgresql"):  # without Docker it 
     # Threads come and go under ASGI and would take their connections with them, so each process has
     # a pool. https://docs.djangoproject.com/en/5.2/ref/databases/#connection-pool
     DATABASES["default"] |= {
+        "PASSWORD": DATABASES["default"]["PASSWORD"] or contract.POSTGRES_PASSWORD,
         "CONN_HEALTH_CHECKS": True,  # some are older than the last restart of Postgres
         "OPTIONS": {
             **DATABASES["default"].get("OPTIONS", {}),
