@@ -202,7 +202,7 @@ def test_when_redis_does_not_answer_for_10_s_nothing_is_lost(stack, crowd, watch
 def test_when_the_network_between_application_and_redis_is_cut_nothing_is_lost(
     stack, crowd, watched
 ):
-    network = docker.from_env().networks.get(f"{stack.project.name}_default")
+    network = docker.from_env().networks.get(f"{stack.project.name}_back")
     with watched(crowd) as window:
         time.sleep(1)
         network.disconnect(redis(stack))

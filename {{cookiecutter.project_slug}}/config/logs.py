@@ -54,5 +54,6 @@ DJANGO_LOGGING = {
     "loggers": {
         **LOGGING["loggers"],
         "django": {"handlers": ["mail_admins"], "level": contract.LOG_LEVEL},
+        "axes": {"level": "WARNING"},  # below that it tells of each of its own steps
     },
 }

@@ -1,0 +1,46 @@
+"""Who tries to log in as somebody else."""
+
+import httpx
+
+from tests.stack import PASSWORD, Stack
+
+
+def log_in(stack: Stack, username: str, password: str, page: str = "/accounts/login/") -> int:
+    """Try to log in, in a browser that was never here before, and return the status."""
+    with stack.browser() as browser:
+        browser.get(page).raise_for_status()
+        form = {"username": username, "password": password}
+        form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
+        return browser.post(page, data=form, headers={"Connection": "close"}).status_code
+
+
+def test_a_password_that_is_wrong_too_often_is_asked_no_more_on_any_replica(stack):
+    stack.add_user("eve")
+    assert [log_in(stack, "eve", "guessed") for _ in range(5)] == [200] * 4 + [429]
+    for page in ("/accounts/login/", "/admin/login/"):
+        assert [log_in(stack, "eve", PASSWORD, page) for _ in range(4)] == [429] * 4
+    assert log_in(stack, "ada", PASSWORD) == 302
+    assert stack.manage("axes_reset_username", "eve") == "1 attempts removed.\n"
+    assert log_in(stack, "eve", PASSWORD) == 302
+
+
+def test_cookies_are_kept_from_scripts_and_other_sites(stack):
+    answer = httpx.get(f"{stack.url}/accounts/login/")
+    (csrf,) = answer.headers.get_list("set-cookie")
+    assert "SameSite=Lax" in csrf
+    with stack.browser() as browser:
+        browser.get("/accounts/login/")
+        form = {"username": "ada", "password": PASSWORD}
+        form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
+        cookies = browser.post("/accounts/login/", data=form).headers.get_list("set-cookie")
+    (session,) = [cookie for cookie in cookies if cookie.startswith("sessionid=")]
+    assert {"HttpOnly", "SameSite=Lax"} <= set(session.split("; "))
+
+
+def test_no_page_says_more_than_it_must(stack):
+    headers = stack.browser().get("/").headers
+    assert headers["Server"] == "nginx"
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert "X-Powered-By" not in headers
