@@ -25,11 +25,11 @@ demo-stop: .venv ## Stop what `make demo` started
 
 .PHONY: test
 test: .venv ## Run every test: bake, boot, break, browse
-	@$(RUN) python -m pytest tests
+	@$(RUN) python -m pytest --numprocesses=2 --dist=loadscope tests
 
 .PHONY: test-all
 test-all: .venv ## The same of every combination of choices, for hours; CI takes a pairwise set
-	@$(RUN) python -m pytest tests --all
+	@$(RUN) python -m pytest --numprocesses=2 --dist=loadscope tests --all
 
 .PHONY: check
 check: .venv ## Run the tests that need no Docker

@@ -7,8 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.baking import PAIRWISE, WHOLE, Combination, bake, combinations, name
+from tests.grid.cells import Cells
 from tests.lab import engine as engines
 from tests.lab import host, images
 from tests.stack import Stack, base_images, free_port
@@ -18,6 +20,25 @@ EXTRA = Path(__file__).parent / "grid" / "extra"
 
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help="boot every combination of choices")
+
+
+def pytest_configure(config):
+    """Gather the cells of the grid, in the process that hears of all tests."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Cells())
+
+
+class ByCombination(LoadScopeScheduling):
+    """Has one process ask all tests of a combination, where several share the tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((one for one in map(name, combinations()) if one in nodeid), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Share out combinations by --dist=loadscope."""
+    return ByCombination(config, log) if config.option.dist == "loadscope" else None
 
 
 def pytest_generate_tests(metafunc):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -26,13 +27,16 @@ T = TypeVar("T")
 
 
 def free_port(*preferred: int) -> int:
-    """Return the first of these ports that nobody listens on, or any free one."""
-    for port in preferred:
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)):
-                return port
-    with socket.create_server(("0.0.0.0", 0)) as server:
-        return server.getsockname()[1]
+    """Return the first of these ports that nobody listens on, or any free one.
+
+    None that the kernel gives to clients, of which tests have thousands: a port must stay free
+    while its server is restarted.
+    """
+    while True:
+        for port in [*preferred, *random.sample(range(20_000, 30_000), 10)]:
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)):
+                    return port
 
 
 def eventually(what: str, condition: Callable[[], T], seconds: float = 30) -> T:

@@ -1,5 +1,6 @@
 """`docker compose up` straight after a bake: the development stack."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.baking import bake
 from tests.conftest import booted, page_server, slug
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, free_port
 
 pytestmark = pytest.mark.whole
 
@@ -16,11 +17,12 @@ pytestmark = pytest.mark.whole
 def development(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
     """What `docker compose up` starts, without copying or editing a thing.
 
-    Nor exporting one, unless somebody else has taken the default port.
+    Nor exporting one, unless somebody else has taken the default port, or may be just about to.
     """
+    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
     folder = tmp_path_factory.mktemp("development")
     project = bake(folder, project_slug=slug("developed", combination), **combination)
-    with booted(Stack(project), aloud) as stack:
+    with booted(Stack(project, free_port(*[8000] if first else [])), aloud) as stack:
         yield stack
 
 
