@@ -20,10 +20,13 @@ from realtime.users import watch
 
 logger = logging.getLogger(__name__)
 
-# Messages from a client that are taken while those before them are handled.
+# Messages from a client that are taken while those before them are handled; together they are not
+# larger than one may be, or one more.
 WAITING = 100
 # Seconds for which a client may have saved up what it may send.
 BURST = 20
+# Streams of which a client may say where it was.
+POSITIONS = 100
 # Seconds that a handler has to finish when its client has left.
 FINISH = 5
 
@@ -43,6 +46,32 @@ class CloseCode(IntEnum):
     PROTOCOL_ERROR = 4409
     TOO_MANY = 4429
     SERVER_ERROR = 4500
+
+
+def size(message: dict) -> int:
+    """Return the size of what a client has sent, about; that of a handshake is 0."""
+    return len(message.get("text") or message.get("bytes") or "")
+
+
+def parse(text: str) -> object:
+    """Read JSON as others can read it again.
+
+    Raises:
+        ValueError: it is not JSON, or has what no one else takes for it: NaN, and text that is not
+            Unicode, as in "\\ud800", which no database takes; or it is nested too deeply.
+    """
+    try:
+        content = json.loads(text, parse_constant=not_json)
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return content
+
+
+def not_json(constant: str) -> None:
+    """Refuse what Python takes for a number. https://www.rfc-editor.org/rfc/rfc8259#section-6"""
+    raise ValueError(f"not JSON: {constant}")
 
 
 class Refused(Exception):
@@ -70,10 +99,17 @@ class NotFoundConsumer(AsyncWebsocketConsumer):
     """
 
     channel_layer_alias = None
+    code = CloseCode.NOT_FOUND
 
     async def connect(self) -> None:
         await self.accept()
-        await self.close(CloseCode.NOT_FOUND)
+        await self.close(self.code)
+
+
+class TooManyConsumer(NotFoundConsumer):
+    """Answer where a user has too many sockets."""
+
+    code = CloseCode.TOO_MANY
 
 
 class Consumer(AsyncWebsocketConsumer):
@@ -102,6 +138,7 @@ class Consumer(AsyncWebsocketConsumer):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.inbox: deque[dict] = deque()
+        self.waiting = 0  # their sizes together
         self.sources: list[Subscription | Member] = []
         self.handling: asyncio.Task | None = None
         self.sending: asyncio.Task | None = None
@@ -149,9 +186,17 @@ class Consumer(AsyncWebsocketConsumer):
     # How it works
 
     def position(self, stream: str) -> Position | None:
-        """Return where the client says that it was: `?position=room.lobby:1763981234567-42`."""
-        query = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
-        for text in query.get("position", ()):
+        """Return where the client says that it was: `?position=room.lobby:1763981234567-42`.
+
+        Raises:
+            Refused: it says more than POSITIONS things.
+        """
+        query = self.scope.get("query_string", b"").decode("latin-1")
+        try:
+            positions = parse_qs(query, max_num_fields=POSITIONS).get("position", ())
+        except ValueError:
+            raise Refused(CloseCode.PROTOCOL_ERROR) from None
+        for text in positions:
             name, _, position = text.rpartition(":")
             if name == stream:
                 try:
@@ -170,9 +215,10 @@ class Consumer(AsyncWebsocketConsumer):
                 await self.close(CloseCode.TOO_MANY)
             case _ if not self.closed:
                 self.inbox.append(message)
+                self.waiting += size(message)
                 if not self.handling or self.handling.done():
                     self.handling = asyncio.create_task(self.handle())
-                if len(self.inbox) >= WAITING:
+                if len(self.inbox) >= WAITING or self.waiting > contract.WS_MAX_MESSAGE_BYTES:
                     await asyncio.wait([self.handling])
 
     def may_come(self) -> bool:
@@ -186,7 +232,9 @@ class Consumer(AsyncWebsocketConsumer):
         """Handle what has come, in order."""
         try:
             while self.inbox and not self.closed:
-                await super().dispatch(self.inbox.popleft())
+                message = self.inbox.popleft()
+                self.waiting -= size(message)
+                await super().dispatch(message)
         except Refused as refused:
             await self.close(refused.code)
         except (RedisError, TimeoutError, ConnectionError) as error:
@@ -202,7 +250,7 @@ class Consumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
-            content = json.loads(text_data or "")
+            content = parse(text_data or "")
         except ValueError:
             content = None
         match content:

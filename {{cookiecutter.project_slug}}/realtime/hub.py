@@ -48,6 +48,7 @@ class Feed:
         # Counts how often the thread was lost, and each subscriber must be told so.
         self.breaks = 0
         self.start: Position | None = None
+        self.whole = False  # whether the broker has nothing older than this
         self.texts: deque[str] = deque()
 
     @property
@@ -67,15 +68,21 @@ class Feed:
                 async with asyncio.timeout(CONFIRMED):
                     await self.listening.wait()
                 self.begin(await self.broker.read(self.name, position))
-            elif position and position.epoch == self.start.epoch and position < self.start:
+            elif position and self.lacks(position):
                 self.prepend(await self.broker.read(self.name, position))
+                self.whole = position < self.start
         # Another process was ahead of this one, or the epoch is another one by now.
         if position and position > self.end:
             await self.catch_up()
 
+    def lacks(self, position: Position) -> bool:
+        """Whether the broker may have what follows a position, which is not all here."""
+        return position.epoch == self.start.epoch and position < self.start and not self.whole
+
     def begin(self, excerpt: Excerpt) -> None:
         """Start from what the broker has."""
         self.start = excerpt.start
+        self.whole = False
         self.texts.clear()
         for message in excerpt.messages:
             self.add(message)

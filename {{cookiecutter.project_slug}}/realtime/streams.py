@@ -30,12 +30,15 @@ def encode(stream: str, data: object) -> str:
     """Return data as JSON, once for all receivers.
 
     Raises:
-        ValueError: the stream's name has other characters than letters, digits and `_.-`.
+        ValueError: the stream's name has other characters than letters, digits and `_.-`, or a
+            number is none in JSON, as infinity.
         TypeError: the data are none that JSON knows, nor dates, decimals or UUIDs.
     """
     if not NAME.fullmatch(stream):
         raise ValueError(f"not a name for a stream: {stream!r}")
-    return json.dumps(data, cls=DjangoJSONEncoder, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(
+        data, cls=DjangoJSONEncoder, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def publish(stream: str, data: object, key: str | None = None) -> None:

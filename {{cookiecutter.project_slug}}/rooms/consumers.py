@@ -10,6 +10,11 @@ from rooms.models import Message
 REPLICA = socket.gethostname()
 
 
+def valid(text: str) -> bool:
+    """Whether somebody may say this; not every database can keep a NUL."""
+    return 0 < len(text.strip()) <= 2000 and "\0" not in text
+
+
 class RoomConsumer(Consumer):
     """Everyone in a room hears what anyone says, whichever replica they are connected to."""
 
@@ -22,7 +27,7 @@ class RoomConsumer(Consumer):
 
     async def receive_json(self, content: dict) -> None:
         match content:
-            case {"type": "say", "text": str(text)} if 0 < len(text.strip()) <= 2000:
+            case {"type": "say", "text": str(text)} if valid(text):
                 await self.say(text.strip(), content.get("key"))
             case _:
                 raise Refused(CloseCode.PROTOCOL_ERROR)

@@ -86,6 +86,38 @@ async def test_a_position_that_is_none_is_no_position(query):
         assert await socket.hear("message")
 
 
+async def test_more_positions_than_anybody_has_are_refused_unread():
+    query = b"&".join([b"position=news:1-2"] * (consumers.POSITIONS + 1))
+    scope = {"type": "websocket", "user": AnonymousUser(), "query_string": query}
+    async with running(News.as_asgi(do=answer), scope) as socket:
+        await socket.accepted()
+        assert await closed(socket) == CloseCode.PROTOCOL_ERROR
+
+
+NOT_JSON = {
+    "nested too deeply": '{"x":' * 100_000 + "1" + "}" * 100_000,
+    "a number of 5000 digits": '{"x": %s}' % ("9" * 5000),
+    "no number": '{"x": NaN}',
+    "half a character": r'{"x": "\ud800"}',
+    "no object": "[]",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("text", NOT_JSON.values(), ids=NOT_JSON)
+async def test_what_others_could_not_read_closes_the_socket_without_an_error(text, caplog):
+    async with opened() as socket:
+        await socket.send(text)
+        assert await closed(socket) == CloseCode.PROTOCOL_ERROR
+    assert caplog.records == []
+
+
+async def test_characters_that_are_written_in_two_halves_are_taken():
+    async with opened() as socket:
+        await socket.send(r'{"x": "\ud83d\ude00"}')
+        assert (await socket.hear("answer"))["to"] == {"x": "😀"}
+
+
 async def test_a_handler_that_takes_its_time_holds_up_neither_streams_nor_the_disconnect():
     async def wait(consumer, content):
         await asyncio.sleep(0.1)
@@ -172,6 +204,20 @@ async def test_more_messages_are_not_taken_than_may_wait(monkeypatch):
             await socket.send("{}")
     assert len(waiting) == 10
     assert max(waiting) <= 3
+
+
+async def test_no_more_bytes_wait_than_one_message_may_have_and_one_more(monkeypatch):
+    async def wait(consumer, content):
+        waiting.append(sum(map(consumers.size, consumer.inbox)))
+        await asyncio.sleep(0.01)
+
+    waiting: list[int] = []
+    monkeypatch.setattr(contract, "WS_MAX_MESSAGE_BYTES", 100)
+    async with opened(wait) as socket:
+        for _ in range(10):
+            await socket.send('{"x": "%s"}' % ("x" * 80))
+    assert len(waiting) == 10
+    assert max(waiting) <= 200
 
 
 async def test_who_sends_too_much_is_closed(monkeypatch):

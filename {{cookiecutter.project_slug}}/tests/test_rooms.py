@@ -87,6 +87,7 @@ async def test_a_stranger_is_told_to_log_in(transactional_db):
         '{"type": "shout"}',
         '{"type": "say", "text": ""}',
         '{"type": "say", "text": 1}',
+        r'{"type": "say", "text": "a\u0000b"}',
         '{"type": "say", "text": "a", "key": "b"}',
         '{"type": "say", "text": "a", "key": 1}',
         json.dumps({"type": "say", "text": "x" * 2001}),

@@ -104,6 +104,24 @@ async def test_a_position_before_the_history_is_not_recovered(monkeypatch):
     assert [message["recovered"] for message in await heard(subscription)] == [False]
 
 
+async def test_who_asks_for_what_is_long_gone_has_it_looked_for_once(monkeypatch):
+    monkeypatch.setattr(contract, "HISTORY_LENGTH", 3)
+    first = await apublish("news", 0)
+    for number in range(1, 6):
+        await apublish("news", number)
+    subscription = await follow("news")
+    read, asked = subscription.feed.broker.read, []
+
+    async def count(stream, after):
+        asked.append(after)
+        return await read(stream, after)
+
+    monkeypatch.setattr(subscription.feed.broker, "read", count)
+    for _ in range(3):
+        assert await numbers(await follow("news", first)) == []
+    assert asked == [first]
+
+
 async def test_a_message_that_was_not_heard_is_found_when_the_next_one_comes(monkeypatch):
     subscription = await follow("news")
     await apublish("news", 0)
@@ -196,6 +214,12 @@ async def test_streams_that_nobody_follows_are_not_listened_to():
 def test_what_is_no_position_is_refused(text):
     with pytest.raises(ValueError, match="invalid|not a position"):
         Position.parse(text)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+async def test_what_is_no_number_in_json_is_refused(number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        await apublish("news", {"number": float(number)})
 
 
 @pytest.mark.parametrize("name", ["", "with space", "a:b", 'a"b', "x" * 201])
