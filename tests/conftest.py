@@ -151,6 +151,9 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
         WS_PING_TIMEOUT="4",
         PROXY_READ_TIMEOUT="8",
         DRAIN_SECONDS="2",
+        WS_TICKET_SECONDS="4",
+        # Many sockets of a few users.
+        WS_PER_USER="5000",
     )
     stack.configure()
     with booted(stack, aloud):

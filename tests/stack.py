@@ -221,6 +221,7 @@ class Stack:
         browser: httpx.Client | None = None,
         *,
         origin: str | None = "self",
+        headers: dict[str, str] | None = None,
         **options: object,
     ) -> AbstractContextManager[ClientConnection]:
         """Open a WebSocket, as a page of this site does that the browser shows.
@@ -229,15 +230,17 @@ class Stack:
             path: of the URL.
             browser: whose cookies are sent along.
             origin: None to send none.
+            headers: more of them.
             options: more of them, as websockets.sync.client.connect has it.
 
         Raises:
             websockets.InvalidStatus: on entering; the handshake was refused.
         """
+        cookie = {"Cookie": cookie_header(browser) if browser else ""}
         return connect(
             f"ws://localhost:{self.port}{path}",
             origin=self.url if origin == "self" else origin,
-            additional_headers={"Cookie": cookie_header(browser) if browser else ""},
+            additional_headers=cookie | (headers or {}),
             open_timeout=20,
             proxy=None,
             max_size=None,

@@ -19,19 +19,24 @@ from realtime.health import Health  # noqa: E402
 from realtime.origin import SameOrigin  # noqa: E402
 from realtime.proxy import Proxy  # noqa: E402
 from realtime.request_id import RequestId  # noqa: E402
+from realtime.seats import PerUser  # noqa: E402
+from realtime.tickets import Tickets  # noqa: E402
 from rooms import routes as rooms  # noqa: E402
 
-sockets = URLRouter(
-    [
-        path("ws/echo/", EchoConsumer.as_asgi()),
-        *rooms.sockets,
-        re_path("", NotFoundConsumer.as_asgi()),
-    ]
+sockets = PerUser(
+    URLRouter(
+        [
+            path("ws/echo/", EchoConsumer.as_asgi()),
+            *rooms.sockets,
+            re_path("", NotFoundConsumer.as_asgi()),
+        ]
+    )
 )
+by_cookie = SameOrigin(AuthMiddlewareStack(sockets))
 protocols = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": SameOrigin(DatabaseThreads(AuthMiddlewareStack(sockets))),
+        "websocket": DatabaseThreads(Tickets(sockets, others=by_cookie)),
     }
 )
 connections = Connections(protocols)

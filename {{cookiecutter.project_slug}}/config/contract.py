@@ -112,6 +112,8 @@ WS_PING_TIMEOUT = env.int("WS_PING_TIMEOUT", 20, validate=at_least_1)
 WS_SEND_TIMEOUT = env.int("WS_SEND_TIMEOUT", 10, validate=at_least_1)
 WS_MAX_AGE = env.int("WS_MAX_AGE", 14_400, validate=at_least_1)
 WS_MESSAGE_RATE = env.int("WS_MESSAGE_RATE", 50, validate=at_least_1)
+WS_PER_USER = env.int("WS_PER_USER", 50, validate=at_least_1)
+WS_TICKET_SECONDS = env.int("WS_TICKET_SECONDS", 30, validate=at_least_1)
 
 # Streams
 HISTORY_LENGTH = env.int("HISTORY_LENGTH", 1000, validate=at_least_1)

@@ -15,8 +15,8 @@ class SameOrigin:
     Browsers send the cookies of this site along with such a handshake, and no token that would tell
     it apart: https://owasp.org/www-community/attacks/csrf. A page is of this site if its origin is
     the host that it asks, and that host is ours; WS_ALLOWED_ORIGINS names others. What sends no
-    origin is no browser, and is refused too. Channels' own validator would let in any port of our
-    hosts, and everybody with ALLOWED_HOSTS=*.
+    origin is no browser, and is refused too: it needs a ticket (realtime/tickets.py). Channels' own
+    validator would let in any port of our hosts, and everybody with ALLOWED_HOSTS=*.
     """
 
     def __init__(self, application) -> None:

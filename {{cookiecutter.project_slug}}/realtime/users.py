@@ -15,6 +15,7 @@ from uuid import uuid4
 from channels.auth import get_user
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_out
+from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error, transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
@@ -90,14 +91,27 @@ class Watch:
             ended: the key of a session that is just about to end.
         """
         for consumer in list(self.consumers.get(user, ())):
-            session = consumer.scope["session"].session_key
-            if session == ended or not await may_stay(session, user):
+            session = consumer.scope["session"]
+            gone = ended and session.session_key == ended
+            if gone or not await may_stay(session, user):
                 await consumer.refuse()
 
 
-async def may_stay(session_key: str, user: str) -> bool:
-    """Whether a session still belongs to a user who may log in."""
-    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+def session_of(key: str | None) -> SessionBase:
+    """Return the session of a key, which is read anew; a new one without a key."""
+    return import_module(settings.SESSION_ENGINE).SessionStore(key)
+
+
+async def may_stay(session: SessionBase, user: str) -> bool:
+    """Whether a session still belongs to a user who may log in.
+
+    Args:
+        session: as it was when the socket was opened. One without a key was never saved: it came
+            with a ticket, and lasts as long as the account (realtime/tickets.py).
+        user: the primary key.
+    """
+    if session.session_key:
+        session = session_of(session.session_key)
     try:
         return str((await get_user({"session": session})).pk) == user
     except Error:

@@ -57,10 +57,16 @@ async def running(application, scope: dict) -> AsyncIterator[Socket]:
 
 @asynccontextmanager
 async def connect(
-    path: str, *, origin: str | None = SITE, client: Client | None = None
+    path: str,
+    *,
+    origin: str | None = SITE,
+    client: Client | None = None,
+    authorization: str | None = None,
 ) -> AsyncIterator[Socket]:
     """Open a socket, with the cookies of a client that has logged in; close it in the end."""
     headers = [(b"host", b"testserver")]
+    if authorization:
+        headers.append((b"authorization", authorization.encode()))
     if origin:
         headers.append((b"origin", origin.encode()))
     if client:

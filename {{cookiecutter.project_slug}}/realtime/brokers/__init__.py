@@ -45,9 +45,9 @@ class Excerpt(NamedTuple):
 
 if contract.REDIS_URL:
     from realtime.brokers.redis import RedisBroker as Broker
-    from realtime.brokers.redis import append, end
+    from realtime.brokers.redis import append, end, keep
 else:
     from realtime.brokers.memory import MemoryBroker as Broker
-    from realtime.brokers.memory import append, end
+    from realtime.brokers.memory import append, end, keep
 
-__all__ = ["Broker", "Excerpt", "Position", "append", "end"]
+__all__ = ["Broker", "Excerpt", "Position", "append", "end", "keep"]

@@ -32,6 +32,7 @@ class Stream:
 
 streams: dict[str, Stream] = {}
 members: dict[str, dict[str, float]] = defaultdict(dict)
+values: dict[str, tuple[float, str]] = {}
 brokers: WeakSet["MemoryBroker"] = WeakSet()
 
 
@@ -82,6 +83,17 @@ class MemoryBroker:
             del known[name]
         return list(known)
 
+    async def seats(
+        self, process: str, sockets: dict[str, tuple[int, int]], expiry: float
+    ) -> tuple[bool, list[int]]:
+        most = contract.WS_PER_USER
+        return False, [max(0, min(wants, most - has)) for has, wants in sockets.values()]
+
+    async def take(self, key: str) -> str | None:
+        with lock:
+            until, value = values.pop(key, (0, None))
+            return value if until > time.monotonic() else None
+
     async def listen(self, stream: str) -> None:
         self.names.add(stream)
         self.listening(stream)
@@ -118,3 +130,12 @@ def end(stream: str) -> Position:
     """Return the end of a stream."""
     with lock:
         return opened(stream).end
+
+
+def keep(key: str, value: str, seconds: int) -> None:
+    """Keep a value until somebody takes it, for so many seconds at most."""
+    now = time.monotonic()
+    with lock:
+        for expired in [name for name, (until, _) in values.items() if until <= now]:
+            del values[expired]
+        values[key] = now + seconds, value

@@ -29,8 +29,9 @@ AT_ONCE = 1024**2
 UNREACHABLE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
 LUA = Path(__file__).parent / "lua"
-OPEN, APPEND, READ, ENDS, HERE = (
-    (LUA / f"{name}.lua").read_text() for name in ("open", "append", "read", "ends", "here")
+OPEN, APPEND, READ, ENDS, HERE, SEATS = (
+    (LUA / f"{name}.lua").read_text()
+    for name in ("open", "append", "read", "ends", "here", "seats")
 )
 
 # No retries: those are here, where it is known what may be asked twice.
@@ -69,7 +70,7 @@ class RedisBroker:
         self.subscribing = asyncio.Lock()
         self.scripts = {
             script: self.redis.register_script(OPEN + script)
-            for script in (APPEND, READ, ENDS, HERE)
+            for script in (APPEND, READ, ENDS, HERE, SEATS)
         }
 
     async def ask(self, script: str, keys: list[str], arguments: list) -> object:
@@ -151,6 +152,38 @@ class RedisBroker:
         """
         arguments = [seconds, grace, len(staying), *staying, *leaving]
         return await self.ask(HERE, [f"here:{stream}"], arguments)
+
+    async def seats(
+        self, process: str, sockets: dict[str, tuple[int, int]], expiry: float
+    ) -> tuple[bool, list[int]]:
+        """Say that a process lives, and how many sockets of some users are there; asked only once.
+
+        Args:
+            process: its name.
+            sockets: by user, how many there are, and how many more are to come.
+            expiry: seconds until the process is taken for dead, unless it says that again.
+
+        Returns:
+            whether the process was not known, and so nothing that it has said of other users; and
+            for each of these, how many may come, for all processes to have WS_PER_USER at most.
+
+        Raises:
+            redis.RedisError, OSError: Redis does not answer.
+        """
+        keys = ["processes", *(f"sockets:{user}" for user in sockets)]
+        kept = 2 * contract.WS_MAX_AGE  # no socket that has been counted lives as long
+        counts = [count for pair in sockets.values() for count in pair]
+        arguments = [process, expiry, contract.WS_PER_USER, kept, *counts]
+        unknown, free = await self.scripts[SEATS](keys, arguments)
+        return bool(unknown), free
+
+    async def take(self, key: str) -> str | None:
+        """Return a value that was kept, and forget it.
+
+        Raises:
+            redis.RedisError, OSError: Redis does not answer. It may have forgotten it all the same.
+        """
+        return await self.redis.getdel(key)
 
     async def listen(self, stream: str) -> None:
         """Begin to listen to a stream; `listening` is called when it has begun."""
@@ -236,6 +269,11 @@ def end(stream: str) -> Position:
     """Return the end of a stream. Raises redis.RedisError or OSError if Redis does not answer."""
     (position,) = script(ENDS)([f"stream:{stream}"], [contract.HISTORY_SECONDS])
     return Position.parse(position)
+
+
+def keep(key: str, value: str, seconds: int) -> None:
+    """Keep a value until somebody takes it, for so many seconds at most. Raises as `end` does."""
+    client().set(key, value, ex=seconds)
 
 
 @cache
