@@ -128,17 +128,16 @@ async def test_a_log_out_ends_what_that_session_got_and_nothing_else(ada):
     assert await refused(unused)
 
 
-class Veto:
-    """An authentication backend that has a say in who may log in, and knows nobody."""
-
-
-async def test_who_is_known_by_the_second_backend_only_is_asked_for_there(ada, settings):
-    settings.AUTHENTICATION_BACKENDS = [
-        f"{__name__}.Veto",
-        "django.contrib.auth.backends.ModelBackend",
-    ]
-    async with by(await aissue(await User.objects.aget())) as socket:
-        await socket.follows()
+async def test_another_name_closes_nothing(ada):
+    user = await User.objects.aget()
+    async with by(await ticket_of(ada)) as first, by(await aissue(user)) as second:
+        for socket in (first, second):
+            await socket.follows()
+        user.first_name = "Ada"
+        await user.asave()
+        for socket in (first, second):
+            await socket.send('{"type": "say", "text": "still here"}')
+            assert await socket.hear("message")
 
 
 async def test_without_redis_there_is_no_ticket_and_no_socket_but_an_answer(ada, monkeypatch):
