@@ -3,8 +3,9 @@
 import pytest
 
 from config import contract
+from config.asgi import application
 from realtime.consumers import CloseCode
-from tests.sockets import connect
+from tests.sockets import SITE, connect, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,6 +43,24 @@ async def test_a_page_of_another_site_may_be_let_in(monkeypatch):
     monkeypatch.setattr(contract, "WS_ALLOWED_ORIGINS", ["https://app.example"])
     async with connect("/ws/echo/", origin="https://app.example") as socket:
         assert (await socket.receive())["type"] == "websocket.accept"
+
+
+STRANGE = [
+    (b"cookie", b"sessionid=\xff\x80; ;=\""),
+    (b"x-forwarded-for", b"\xff, ,[::1,1.2.3"),
+    (b"x-request-id", b"\xc3\x28"),
+    (b"authorization", b"\xff \x80"),
+]
+
+
+async def test_strange_bytes_in_a_handshake_are_no_error():
+    ours = [(b"host", b"testserver"), (b"origin", SITE.encode()), *STRANGE]
+    scope = {"type": "websocket", "path": "/ws/echo/", "query_string": b"\xff", "headers": ours}
+    async with running(application, scope | {"client": ("127.0.0.1", 1)}) as socket:
+        assert (await socket.receive())["type"] == "websocket.accept"
+    for headers in ([], [(b"host", b"\xff:\x80"), (b"origin", b"http://\xff:\x80"), *STRANGE]):
+        async with running(application, scope | {"headers": headers}) as socket:
+            assert (await socket.receive())["type"] == "websocket.close"
 
 
 async def test_where_there_is_no_socket_a_browser_is_told_so():
