@@ -104,6 +104,7 @@ def test_logging_out_closes_a_socket_that_a_ticket_opened(stack):
 
 
 @pytest.mark.whole
+@pytest.mark.only(topology="split")  # where a page and a socket ask Redis in different processes
 def test_while_redis_does_not_answer_neither_a_ticket_nor_a_socket_is_waited_for(stack):
     browser = stack.browser("ada")
     ticket = ask(browser).json()["ticket"]
