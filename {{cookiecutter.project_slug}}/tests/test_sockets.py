@@ -46,7 +46,7 @@ async def test_a_page_of_another_site_may_be_let_in(monkeypatch):
 
 
 STRANGE = [
-    (b"cookie", b"sessionid=\xff\x80; ;=\""),
+    (b"cookie", b'sessionid=\xff\x80; ;="'),
     (b"x-forwarded-for", b"\xff, ,[::1,1.2.3"),
     (b"x-request-id", b"\xc3\x28"),
     (b"authorization", b"\xff \x80"),
