@@ -154,6 +154,10 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
         WS_TICKET_SECONDS="4",
         # Many sockets of a few users.
         WS_PER_USER="5000",
+        # All of these tests have one address.
+        CLIENT_LOGIN_RATE="10000",
+        CLIENT_WS_RATE="10000",
+        CLIENT_MAX_SOCKETS="10000",
     )
     stack.configure()
     with booted(stack, aloud):

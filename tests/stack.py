@@ -130,6 +130,22 @@ class Stack:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.compose('logs', '--tail=20')}") from None
 
+    @contextmanager
+    def nginx(self, **changes: str) -> Iterator[None]:
+        """Run nginx with some settings changed, and then again with those that it had.
+
+        Args:
+            changes: of .env. What nginx is not told of stays as it is.
+        """
+        up = ["up", "--detach", "--no-deps", "--wait", "nginx"]
+        self.configure(**changes)
+        try:
+            self.compose(*up)
+            yield
+        finally:
+            self.configure()
+            self.compose(*up)
+
     def down(self) -> None:
         """Remove all that `up` made: containers, networks, volumes and images."""
         self.compose("down", "--volumes", "--rmi=local", "--remove-orphans")

@@ -74,7 +74,7 @@ def test_its_files_are_formatted_and_clean(project):
         ["djlint", "--check", "--quiet", "config", "rooms"],
         ["yamllint", "--strict", "-d", yamllint, "."],
         ["hadolint", "Dockerfile"],
-        ["shellcheck", "--shell=dash", "nginx/15-limits.envsh"],
+        ["shellcheck", "--shell=dash", "nginx/15-values.envsh"],
     ):
         done = subprocess.run(command, cwd=project, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr

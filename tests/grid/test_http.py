@@ -99,7 +99,7 @@ def test_a_request_that_dribbles_in_byte_by_byte_is_cut(stack):
                 continue
             except (BrokenPipeError, ConnectionResetError):
                 break
-    assert time.monotonic() - started < 8  # REQUEST_TIMEOUT is 4 s
+    assert time.monotonic() - started < 14  # nginx has 10 s for all of the headers
 
 
 def test_a_streamed_response_arrives_piece_by_piece(stack):

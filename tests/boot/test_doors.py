@@ -1,0 +1,250 @@
+"""nginx's doors: who is let in, by which name, and how many of them at a time."""
+
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from docker.models.containers import Container
+from websockets import InvalidStatus
+
+from tests.stack import PASSWORD, Stack, eventually
+
+pytestmark = pytest.mark.only(asgi_server="uvicorn")
+
+# What gixy finds, and why it stays.
+ACCEPTED = {
+    # A connection takes one file: the static files' are kept open by open_file_cache.
+    "worker_rlimit_nofile_vs_connections",
+    # Django sends it for pages; tests/boot/test_tls.py sees it there.
+    "hsts_header",
+}
+
+
+def gixy(stack: Stack, folder: Path) -> str:
+    """Have nginx and gixy read the configuration that runs, and return what gixy has to say."""
+    (nginx,) = stack.containers("nginx")
+    status, (dump, errors) = nginx.exec_run(["nginx", "-T", "-c", "/tmp/nginx.conf"], demux=True)
+    assert status == 0, errors
+    assert b"warn" not in errors
+    (folder / "dump.conf").write_bytes(dump)
+    return subprocess.run(
+        [sys.executable, "-m", "gixy", "--skips", ",".join(ACCEPTED), folder / "dump.conf"],
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def handshake(stack: Stack) -> int:
+    """Return the status of a WebSocket handshake."""
+    try:
+        with stack.socket("/ws/echo/"):
+            return 101
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+def test_nginx_and_gixy_find_nothing_wrong(stack: Stack, tmp_path):
+    assert "No issues found" in gixy(stack, tmp_path)
+
+
+def test_names_mean_to_nginx_what_they_mean_to_django(stack):
+    def reached(host: str) -> bool:
+        """Whether the application is, which knows one name only and has 400 for others."""
+        try:
+            return stack.browser().get("/", headers={"Host": host}).status_code in (200, 400)
+        except httpx.RemoteProtocolError:
+            return False
+
+    with stack.nginx(ALLOWED_HOSTS="localhost, .example.org,[::1],127.0.0.1"):
+        ours = ["localhost", "LOCALHOST.:1", "example.org", "a.b.Example.org", "[::1]:80"]
+        others = ["example.com", "anexample.org", "example.org.evil.example", "10.0.0.1"]
+        assert [host for host in [*ours, *others] if reached(host)] == ours
+    with stack.nginx(ALLOWED_HOSTS="*"):
+        assert reached("anything.example")
+
+
+def test_log_ins_of_one_client_are_limited_and_nothing_else_of_it_is(stack):
+    def log_in(path: str) -> int:
+        browser = stack.browser()
+        browser.get("/accounts/login/").raise_for_status()
+        form = {"username": "ada", "password": PASSWORD}
+        form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
+        return browser.post(path, data=form).status_code
+
+    with stack.nginx(CLIENT_LOGIN_RATE="2"):
+        assert [log_in("/accounts/login/") for _ in range(3)] == [302] * 3
+        for path in ("/accounts/login/?next=/", "/accounts/%6Cogin/", "/admin/login/"):
+            assert log_in(path) == 429
+        assert stack.browser().post("/accounts/logout/").status_code == 403  # without its token
+        assert stack.browser().get("/accounts/login/").status_code == 200
+        assert handshake(stack) == 101
+        quiet = [line for line in stack.logs("nginx") if "429" in line]
+        assert all(line.startswith("{") for line in quiet)  # one line for each, in the access log
+        assert len(quiet) == 3
+
+
+def test_open_sockets_of_one_client_are_limited(stack):
+    with stack.nginx(CLIENT_MAX_SOCKETS="3"):
+        with ExitStack() as open_ones:
+            for _ in range(3):
+                open_ones.enter_context(stack.socket("/ws/echo/"))
+            assert handshake(stack) == 429
+            stack.browser().get("/").raise_for_status()
+        eventually("a place for a socket", lambda: handshake(stack) == 101)
+
+
+def test_handshakes_of_one_client_are_limited(stack):
+    with stack.nginx(CLIENT_WS_RATE="1"):
+        started = time.monotonic()
+        statuses = [handshake(stack) for _ in range(30)]
+        allowed = 21 + int(time.monotonic() - started) + 1  # 20 s at once, and what comes in time
+        assert 21 <= statuses.count(101) <= allowed
+        assert statuses[-1] == 429
+        stack.browser().get("/").raise_for_status()
+
+
+def test_requests_of_one_client_at_a_time_are_limited(stack):
+    with stack.nginx(CLIENT_MAX_REQUESTS="2"), ExitStack() as under_way:
+        for _ in range(2):
+            answer = under_way.enter_context(stack.browser().stream("GET", "/extra/events/"))
+            assert answer.status_code == 200
+        assert stack.browser().get("/").status_code == 429
+        assert stack.browser().get("/static/missing.css").status_code == 429
+        assert stack.browser().get("/livez").status_code == 200
+        assert handshake(stack) == 101
+
+
+@pytest.fixture(scope="module")
+def root(stack) -> httpx.Client:
+    """Somebody who may see what the application sees."""
+    return stack.browser("root")
+
+
+FORWARDED = {"X-Forwarded-For": "192.0.2.1, 203.0.113.7", "X-Forwarded-Proto": "https"}
+
+
+def test_a_proxy_in_front_tells_the_client_and_the_scheme(stack, root):
+    peer = root.get("/whoami/").json()["client"]
+    with stack.nginx(FRONT_PROXIES=f"198.51.100.0/24, {peer},2001:db8::/32", HTTPS_ONLY="true"):
+        seen = root.get("/whoami/", headers=FORWARDED).json()
+        assert (seen["client"], seen["scheme"]) == ("203.0.113.7", "https")
+        (static,) = re.findall(r'href="(/static/[^"]+\.css)"', root.get("/").text)
+        secure = root.get(static, headers=FORWARDED).headers
+        assert secure.get_list("strict-transport-security") == ["max-age=31536000"]
+        assert "strict-transport-security" not in root.get(static).headers
+        further = {"X-Forwarded-For": f"203.0.113.7, 198.51.100.9, {peer}"}
+        seen = root.get("/whoami/", headers=further).json()
+        assert (seen["client"], seen["scheme"]) == ("203.0.113.7", "http")
+
+
+def test_clients_behind_a_proxy_in_front_are_limited_one_by_one(stack, root):
+    peer = root.get("/whoami/").json()["client"]
+
+    def log_in(client: str) -> int:
+        forwarded = {"X-Forwarded-For": client}
+        return stack.browser().post("/accounts/login/", headers=forwarded).status_code
+
+    with stack.nginx(FRONT_PROXIES=peer, CLIENT_LOGIN_RATE="1"):
+        statuses = [log_in(client) for client in ("203.0.113.7",) * 3 + ("203.0.113.8",)]
+    assert statuses == [403, 403, 429, 403]
+
+
+def test_a_peer_that_is_no_proxy_in_front_tells_nothing(stack, root):
+    peer = root.get("/whoami/").json()["client"]
+    with stack.nginx(FRONT_PROXIES="198.51.100.0/24"):
+        seen = root.get("/whoami/", headers=FORWARDED).json()
+        assert (seen["client"], seen["scheme"]) == (peer, "http")
+
+
+@contextmanager
+def paused(containers: list[Container]) -> Iterator[None]:
+    """Let containers accept connections and answer nothing."""
+    try:
+        for container in containers:
+            container.pause()
+        yield
+    finally:
+        for container in containers:
+            container.reload()
+            if container.status == "paused":
+                container.unpause()
+
+
+def test_no_log_has_what_a_url_says_after_the_question_mark_even_of_what_failed(stack):
+    before = time.time()
+    with paused(stack.replicas()):
+        lost = stack.browser().get("/?hidden=page", headers={"Referer": "http://a/?hidden=referer"})
+        with pytest.raises(InvalidStatus) as refused, stack.socket("/ws/echo/?hidden=socket"):
+            pass
+    assert (lost.status_code, refused.value.response.status_code) == (504, 504)
+    failed = [
+        (line["path"], line["upstream_status"].split(", ")[-1])
+        for line in stack.json_logs("nginx", since=before)
+    ]
+    assert {("/", "504"), ("/ws/echo/", "504")} <= set(failed)
+    assert "hidden" not in "".join(stack.logs("nginx", since=before))
+    eventually("an answer", lambda: stack.browser().get("/readyz").status_code == 200)
+
+
+@pytest.fixture
+def _files() -> Iterator[None]:
+    """As many open files for this process as it may have."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+def cut(connection: socket.socket) -> bool:
+    """Whether the other side has closed a connection, or said that it will."""
+    connection.setblocking(False)
+    try:
+        return len(connection.recv(1024)) >= 0
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.usefixtures("_files")
+@pytest.mark.only(asgi_server="uvicorn", topology="single")
+def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
+    (nginx,) = stack.containers("nginx")
+    workers = nginx.exec_run(["cat", "/proc/1/task/1/children"]).output
+    networks = nginx.attrs["NetworkSettings"]["Networks"].items()
+    (address,) = [at["IPAddress"] for name, at in networks if name.endswith("_default")]
+    with ExitStack() as closing:
+        half = []
+        for _ in range(10_000):
+            # Not by the published port, whose proxy would run out of files first.
+            connection = closing.enter_context(socket.create_connection((address, 8080), timeout=5))
+            connection.sendall(b"GET /?half=")
+            half.append(connection)
+        started = time.monotonic()
+        still_open = sum(not cut(connection) for connection in half)
+        assert still_open > 9_000
+        for _ in range(5):
+            stack.browser().get("/").raise_for_status()
+            assert handshake(stack) == 101
+        assert time.monotonic() - started < 5
+        eventually("all are cut", lambda: all(cut(connection) for connection in half), 20)
+    nginx.reload()
+    assert nginx.health == "healthy"
+    assert nginx.exec_run(["cat", "/proc/1/task/1/children"]).output == workers
+
+
+@pytest.mark.only(asgi_server="uvicorn", topology="single")
+def test_who_promises_a_body_and_sends_none_is_cut(stack):
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=30) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nx")
+        started = time.monotonic()
+        eventually("the connection is cut", lambda: cut(client), 25)
+        assert time.monotonic() - started > 15
