@@ -24,6 +24,10 @@ NAMES = {
     "max requests": "MAX_REQUESTS",
     "autobahn": "Autobahn",
     "redis": "Redis",
+    "https": "HTTPS",
+    "http": "HTTP",
+    "tls": "TLS",
+    " url": " URL",
 }
 HEAD = """\
 # The grid
