@@ -199,7 +199,7 @@ def test_http_3_is_spoken(site):
     command += ["--cacert", "/certificates/authority.pem"]
     assert nginx.exec_run([*command, "https://localhost:8443/"]).output == b"3 200"
     evil = ["--connect-to", "evil.example:443:localhost:8443", "https://evil.example/"]
-    assert nginx.exec_run([*command, *evil]).output.startswith(b"0 000")
+    assert nginx.exec_run([*command, *evil]).exit_code == 7
 
 
 def context(version: ssl.TLSVersion) -> ssl.SSLContext:
