@@ -4,6 +4,7 @@ import json
 import keyword
 import re
 import sys
+import unicodedata
 
 # `tojson` and `json.loads` carry quotes, backslashes and emoji through Jinja and Python unharmed.
 answers = json.loads(r"""{{ cookiecutter | tojson }}""")
@@ -25,27 +26,40 @@ TAKEN = sys.stdlib_module_names | set(
     zope_interface
     """.split()  # noqa: SIM905
 )
-NAME = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,70}"
+# No line ends and control characters, none that turn what follows around unseen
+# (https://trojansource.codes), and no half of a character, which no file can hold.
+NAME = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 SLUG = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"  # what Python, Compose and image names all accept
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123
 DOMAIN = rf"localhost|({LABEL}\.)+(?!\d+$){LABEL}"
-EMAIL = rf"[^\s@'\"\\]+@({DOMAIN})"
+# Of what RFC 5322 allows, what needs no quotes in Python, YAML or a shell.
+EMAIL = rf"\w[\w%+-]*(\.[\w%+-]+)*@({DOMAIN})"
+
+
+def width(text):
+    """Return how many columns a text takes in a line of source, at most."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide + sum(letter in "\\\"'" for letter in text)
 
 
 def refusals(project_name, project_slug, domain_name, author_email, **_):
     """Yield a line for each answer that cannot be used."""
-    if not re.fullmatch(NAME, project_name) or not project_name.strip():
-        yield f"project_name {project_name!r} must be one line of at most 70 characters."
-    if not re.fullmatch(SLUG, project_slug):
+    name = project_name.strip()
+    if name != project_name or not re.fullmatch(NAME, name) or width(name) > 70:
         yield (
-            f"project_slug {project_slug!r} must be lower-case letters, digits and single"
-            " underscores, and begin with a letter, as in my_project."
+            f"project_name {project_name!r} must be one line of at most 70 characters, where wide"
+            " ones, quotes and backslashes count twice; no blanks around it, no invisible controls."
+        )
+    if not re.fullmatch(SLUG, project_slug) or len(project_slug) > 50:
+        yield (
+            f"project_slug {project_slug!r} must be at most 50 lower-case letters, digits and"
+            " single underscores, and begin with a letter, as in my_project."
         )
     elif keyword.iskeyword(project_slug) or project_slug in TAKEN:
         yield f"project_slug {project_slug!r} is taken by Python or a package; choose another."
     if len(domain_name) > 253 or not re.fullmatch(DOMAIN, domain_name):
         yield f"domain_name {domain_name!r} must be a domain such as example.com, in lower case."
-    if len(author_email) > 80 or not re.fullmatch(EMAIL, author_email):
+    if len(author_email) > 80 or not re.fullmatch(EMAIL, author_email, re.ASCII):
         yield f"author_email {author_email!r} must be an address such as admin@example.com."
 
 
