@@ -14,6 +14,11 @@ from tests.baking import CHOICES, ROOT, bake, name
 
 # Servers that are a part of another choice.
 BUILT_ON = {"gunicorn": {"uvicorn"}, "split": {"gunicorn"}}
+YAMLLINT = (
+    "{extends: default, rules: {line-length: {max: 100}, document-start: disable, "
+    "braces: {max-spaces-inside: 0}, comments: {min-spaces-from-content: 1}, "
+    "truthy: {check-keys: false}}}"  # `on` is a key of GitHub's
+)
 # What nothing speaks of that was baked without a choice.
 TRACES = {
     "postgres": r"postgres|psycopg|DATABASE_CONNECTIONS",
@@ -50,6 +55,8 @@ def test_no_template_language_is_left(project):
     for path, text in texts(project).items():
         assert "cookiecutter" not in text.lower(), path
         if not path.endswith((".html", ".js", ".mjs")):  # where braces mean something else
+            if path.startswith(".github"):  # and these what GitHub fills in
+                text = re.sub(r"\${{ github\.\w+ }}", "", text)
             assert not re.search(r"{%|%}|{{|{#", text), path
 
 
@@ -65,39 +72,16 @@ def test_there_is_no_debris(project):
 
 
 def test_its_files_are_formatted_and_clean(project):
-    yamllint = "{extends: default, rules: {line-length: {max: 100}, document-start: disable, "
-    yamllint += "braces: {max-spaces-inside: 0}, comments: {min-spaces-from-content: 1}}}"
     for command in (
         ["ruff", "check", "--no-cache", "."],
         ["ruff", "format", "--no-cache", "--check", "."],
         ["djlint", "--lint", "--quiet", "config", "rooms"],
         ["djlint", "--check", "--quiet", "config", "rooms"],
-        ["yamllint", "--strict", "-d", yamllint, "."],
+        ["yamllint", "--strict", "-d", YAMLLINT, "."],
         ["hadolint", "Dockerfile"],
-        ["shellcheck", "--shell=dash", "nginx/15-values.envsh"],
     ):
         done = subprocess.run(command, cwd=project, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.whole
-def test_its_own_tests_pass(project, environment, tmp_path):
-    copy = shutil.copytree(project, tmp_path / "project")
-    done = subprocess.run(
-        [environment / "python", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
-        cwd=copy,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^[1-9]\d\d passed", done.stdout, re.MULTILINE), done.stdout
-
-
-@pytest.mark.whole
-def test_the_tests_of_its_browser_client_pass(project):
-    done = subprocess.run(["node", "--test"], cwd=project, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^. pass [1-9]", done.stdout, re.MULTILINE), done.stdout
 
 
 @pytest.mark.whole
@@ -117,15 +101,6 @@ def test_what_its_server_cannot_do_is_refused_by_name(project, environment, comb
     else:
         assert done.returncode == 0
         assert "::" in done.stdout
-
-
-@pytest.mark.whole
-def test_no_migration_is_missing(project, environment, tmp_path):
-    subprocess.run(
-        [environment / "python", "manage.py", "makemigrations", "--check", "--dry-run"],
-        cwd=shutil.copytree(project, tmp_path / "project"),
-        check=True,
-    )
 
 
 def test_its_locks_are_fresh(project, combination):

@@ -43,8 +43,8 @@ create_cluster() {
     fi
     local file
     for file in /docker-entrypoint-initdb.d/*; do
+        # shellcheck disable=SC1090
         case "$file" in
-            # shellcheck disable=SC1090
             *.sh) if [ -x "$file" ]; then "$file"; else . "$file"; fi ;;
             *.sql) query --dbname "$POSTGRES_DB" --file "$file" ;;
             *.sql.gz) gunzip -c "$file" | query --dbname "$POSTGRES_DB" ;;

@@ -1,0 +1,56 @@
+"""A workflow's commands, run where these tests run, as GitHub's runner does it."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a job that is a command."""
+
+    command: str
+    environment: dict[str, str]
+
+    def run(self, folder: Path, **environment: str) -> str:
+        """Run it in a folder, with more in its environment, and return what it prints.
+
+        Raises:
+            AssertionError: its exit status is not 0; the message is its output.
+        """
+        # https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax
+        done = subprocess.run(
+            ["bash", "-e", "-c", self.command],
+            cwd=folder,
+            env=os.environ | self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, f"{self.command}\n{done.stdout}"
+        return done.stdout
+
+
+def text(project: Path) -> str:
+    """Return a project's only workflow, as it is written."""
+    (file,) = (project / ".github" / "workflows").iterdir()
+    return file.read_text()
+
+
+def jobs(project: Path) -> dict[str, dict]:
+    """Return its jobs, as it has them."""
+    return yaml.safe_load(text(project))["jobs"]
+
+
+def steps(project: Path, job: str) -> list[Step]:
+    """Return the commands of a job, in their order."""
+    found = jobs(project)[job]
+    return [
+        Step(step["run"], found.get("env", {}) | step.get("env", {}))
+        for step in found["steps"]
+        if "run" in step
+    ]
