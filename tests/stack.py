@@ -213,7 +213,7 @@ class Stack:
         return [
             line
             for container in self.containers(service)
-            for line in container.logs(**options).decode().splitlines()
+            for line in container.logs(**options).decode(errors="replace").splitlines()
         ]
 
     def json_logs(self, service: str, **options: object) -> list[dict]:

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
+from django.views import defaults
 
 from config.views import whoami
 from realtime.tickets import ticket
@@ -16,3 +17,10 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("whoami/", whoami),
 ]
+
+# Without what Django wraps around its pages for errors: a look into the form for a CSRF token. When
+# the form is the error, that is a second one, and the answer 500.
+handler400 = defaults.bad_request.__wrapped__
+handler403 = defaults.permission_denied.__wrapped__
+handler404 = defaults.page_not_found.__wrapped__
+handler500 = defaults.server_error.__wrapped__

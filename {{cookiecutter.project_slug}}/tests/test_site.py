@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import logging
 
+import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
 from django.test import Client
@@ -100,3 +102,26 @@ def test_an_error_is_mailed_to_the_admins(client, monkeypatch, mailoutbox, setti
 def test_the_admin_lists_messages(ada: Client):
     User.objects.update(is_staff=True, is_superuser=True)
     assert ada.get("/admin/rooms/message/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/accounts/login/", "/missing/", "/whoami/"])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("application/x-www-form-urlencoded; charset=utf-7", "a=b"),
+        ("application/x-www-form-urlencoded", "&".join(f"a{n}=" for n in range(2000))),
+        ("multipart/form-data", "no boundary"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_an_error_of_who_sent_it(db, path, kind, form):
+    browser = Client(enforce_csrf_checks=True)
+    browser.get("/accounts/login/")  # gets the cookie, without which no form is read
+    answer = browser.post(path, form, content_type=kind)
+    assert answer.status_code == (404 if path == "/missing/" else 400)
+
+
+def test_what_a_stranger_does_wrong_is_a_warning_and_mailed_to_nobody(caplog, mailoutbox):
+    for name in ("django.security.DisallowedHost", "django.request"):
+        logging.getLogger(name).error("by %s", name)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+    assert [mail.subject for mail in mailoutbox] == ["[Django] ERROR: by django.request"]

@@ -15,3 +15,4 @@ if DATABASES["default"]["ENGINE"].endswith(".postgresql"):  # without Docker it 
             },
         },
     }
+SESSION_ENGINE = "config.sessions"

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 
+from config.urls import handler400, handler403, handler404, handler500  # noqa: F401
 from config.urls import urlpatterns as project
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
