@@ -75,7 +75,12 @@ def start(module: str, name: str, command: Callable[[], list[str]]) -> None:
     files = raise_file_limit()
     logger.info("%s at %s, up to %d open files", name, contract.BIND, files)
     if options.reload:
-        watch = {"target_type": "command", "watch_filter": PythonFilter()}
-        run_process(contract.BASE_DIR, target=shlex.join(words), **watch)
+        run_process(
+            contract.BASE_DIR,
+            target=shlex.join(words),
+            target_type="command",
+            watch_filter=PythonFilter(),
+            ignore_permission_denied=True,  # of secrets/, which in a container is somebody else's
+        )
     else:
         os.execv(words[0], words)
