@@ -91,6 +91,8 @@ class Socket(ws_protocol.WebSocketProtocol):
                 content = message.get("bytes")
                 text = message.get("text")
                 self.sendMessage(text.encode() if content is None else content, content is not None)
+            case {"type": "websocket.send"} if self.state != self.STATE_CONNECTING:
+                pass  # the peer has just left, which the application is told next
             case {"type": "websocket.close"} if self.state != self.STATE_CONNECTING:
                 reason = (message.get("reason") or "").encode()
                 self.sendCloseFrame(message.get("code") or 1000, reason)
