@@ -12,6 +12,7 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
+from config.requests import answerable  # noqa: E402
 from realtime.connections import Connections  # noqa: E402
 from realtime.consumers import EchoConsumer, NotFoundConsumer  # noqa: E402
 from realtime.database import DatabaseThreads  # noqa: E402
@@ -35,7 +36,7 @@ sockets = PerUser(
 by_cookie = SameOrigin(AuthMiddlewareStack(sockets))
 protocols = ProtocolTypeRouter(
     {
-        "http": pages,
+        "http": answerable(pages),
         "websocket": DatabaseThreads(Tickets(sockets, others=by_cookie)),
     }
 )

@@ -120,6 +120,17 @@ def test_a_form_that_cannot_be_read_is_an_error_of_who_sent_it(db, path, kind, f
     assert answer.status_code == (404 if path == "/missing/" else 400)
 
 
+@pytest.mark.parametrize("query", ["a=1&" * 2000, "a=x..y"])
+async def test_a_query_that_cannot_be_read_is_no_error_of_ours(query):
+    headers = [(b"host", b"testserver"), (b"content-type", b"text/plain; charset=idna")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+    request = ApplicationCommunicator(application, scope | {"query_string": query.encode()})
+    await request.send_input({"type": "http.request"})
+    start, _ = await request.receive_output(), await request.receive_output()
+    await request.wait()
+    assert start["status"] < 500
+
+
 def test_what_a_stranger_does_wrong_is_a_warning_and_mailed_to_nobody(caplog, mailoutbox):
     for name in ("django.security.DisallowedHost", "django.request"):
         logging.getLogger(name).error("by %s", name)

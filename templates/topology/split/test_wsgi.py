@@ -1,5 +1,6 @@
 """Pages over WSGI: what is so over ASGI is so here, too."""
 
+import io
 import json
 import logging
 import os
@@ -150,3 +151,11 @@ def test_a_stop_answers_who_comes_and_hangs_up_then(tmp_path):
     assert server.returncode == 0
     assert errors == ""
     assert all(json.loads(line)["message"] for line in output.splitlines())
+
+
+@pytest.mark.parametrize("query", ["a=1&" * 2000, "a=x..y"])
+def test_a_query_that_cannot_be_read_is_no_error_of_ours(query, transactional_db):
+    asked = {"QUERY_STRING": query, "CONTENT_TYPE": "text/plain; charset=idna"}
+    server = {"HTTP_HOST": "testserver", "wsgi.input": io.BytesIO(), "wsgi.url_scheme": "http"}
+    status, _ = call(application, **asked, **server)
+    assert int(status.split()[0]) < 500
