@@ -120,7 +120,7 @@ def test_a_form_that_cannot_be_read_is_an_error_of_who_sent_it(db, path, kind, f
     assert answer.status_code == (404 if path == "/missing/" else 400)
 
 
-@pytest.mark.parametrize("query", ["a=1&" * 2000, "a=x..y"])
+@pytest.mark.parametrize("query", ["a=1&" * 2000, "a=%00"])
 async def test_a_query_that_cannot_be_read_is_no_error_of_ours(query):
     headers = [(b"host", b"testserver"), (b"content-type", b"text/plain; charset=idna")]
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
