@@ -18,6 +18,7 @@ from threading import Thread, Timer
 from gunicorn import glogging
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
+from gunicorn.http import parser
 from gunicorn.workers import gthread
 
 from config import contract
@@ -34,6 +35,9 @@ at_the_desk: ContextVar[bool] = ContextVar("at_the_desk", default=False)
 
 # A stopping worker keeps quiet connections for so long: longer than nginx does.
 gthread.STOP_KEEPALIVE_LINGER = SETTLE_SECONDS
+# What a page leaves unread of a body is read before the next request, all of it: gunicorn would close
+# the connection after 64 KiB, which it has just said to keep, and take along whose request is next.
+parser._DRAIN_MAX_BYTES = contract.MAX_BODY_BYTES + 1
 
 
 class Worker(gthread.ThreadWorker):
