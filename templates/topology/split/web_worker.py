@@ -35,8 +35,9 @@ at_the_desk: ContextVar[bool] = ContextVar("at_the_desk", default=False)
 
 # A stopping worker keeps quiet connections for so long: longer than nginx does.
 gthread.STOP_KEEPALIVE_LINGER = SETTLE_SECONDS
-# What a page leaves unread of a body is read before the next request, all of it: gunicorn would close
-# the connection after 64 KiB, which it has just said to keep, and take along whose request is next.
+# What a page leaves unread of a body is read before the next request, all of it: after 64 KiB
+# gunicorn would close the connection that it has just said to keep, and somebody else's request
+# with it.
 parser._DRAIN_MAX_BYTES = contract.MAX_BODY_BYTES + 1
 
 

@@ -3,7 +3,10 @@
 import os
 
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
+from django.http import QueryDict
+from django.utils.functional import cached_property
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # It is async: each page would cost an event loop. And nginx asks nobody here for a file.
@@ -16,4 +19,18 @@ pages = get_wsgi_application()
 from config.requests import answerable  # noqa: E402
 from realtime.wsgi import Health, Limit, Proxy, RequestId  # noqa: E402
 
+
+class Request(WSGIRequest):
+    """A request whose query is UTF-8: https://url.spec.whatwg.org/#urlencoded-parsing
+
+    Django reads it in the charset that the body says, which may be anything that Python has a codec
+    for, before anything could answer that it cannot.
+    """
+
+    @cached_property
+    def GET(self) -> QueryDict:
+        return QueryDict(self.META.get("QUERY_STRING", ""))
+
+
+pages.request_class = Request
 application = Proxy(Health(RequestId(Limit(answerable(pages)))))
