@@ -120,7 +120,8 @@ def test_when_all_replicas_are_restarted_one_by_one_nothing_is_lost_and_nobody_g
             healthy(app)
     figures = window.figures
     assert not figures.refused
-    assert not figures.failed
+    logged = stack.json_logs("nginx", since=since)
+    assert not figures.failed, [line for line in logged if line["status"] >= 500]
     assert figures.not_recovered == 0
     assert len(figures.absences) >= len(crowd.followers)
     assert figures.percentile(95) < 2 + DRAIN_SECONDS
