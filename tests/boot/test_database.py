@@ -92,12 +92,21 @@ def test_what_was_backed_up_is_restored_when_the_volume_is_lost(stack):
     assert "after" not in page
 
 
-def connections(stack: Stack) -> int:
-    """Return how many connections Postgres has, but for that of this question."""
+def connections(stack: Stack, service: str | None = None) -> int:
+    """Return how many connections Postgres has, but for that of this question.
+
+    Args:
+        stack: where.
+        service: whose connections count; all do if none is named.
+    """
     (postgres,) = stack.containers("postgres")
     query = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND pid <> pg_backend_pid()"
     )
+    if service:
+        networks = [app.attrs["NetworkSettings"]["Networks"] for app in stack.containers(service)]
+        addresses = [network[f"{stack.project.name}_back"]["IPAddress"] for network in networks]
+        query += f" AND host(client_addr) IN ({', '.join(map(repr, addresses))})"
     status, output = postgres.exec_run(["psql", "--username=app", "-Atc", query])
     assert status == 0, output
     return int(output)
@@ -164,14 +173,15 @@ def test_all_processes_together_have_no_more_connections_than_they_may(stack):
     browser = stack.browser("ada")
     with ThreadPoolExecutor(30) as pool:
         asking = [pool.submit(ask_for_pages, stack, browser, 20) for _ in range(30)]
-        counts = [connections(stack)]
+        everybody, pages = [connections(stack)], [connections(stack, stack.pages)]
         while not all(asked.done() for asked in asking):
-            counts.append(connections(stack))
+            everybody.append(connections(stack))
+            pages.append(connections(stack, stack.pages))
         for asked in asking:
             asked.result()
-    # Pages have the share of their processes: two containers with two each. Where as many are there
-    # for sockets, that is a half, and a health check may have one of the other.
-    assert 8 // len(stack.services) <= max(counts) <= 8
+    assert max(everybody) <= 8
+    # Two containers with two processes each, for pages; with as many for sockets, half of them.
+    assert max(pages) == 8 // len(stack.services)
 
 
 @pytest.mark.whole
