@@ -154,7 +154,11 @@ def test_clients_behind_a_proxy_in_front_are_limited_one_by_one(stack, root):
 
     with stack.nginx(FRONT_PROXIES=peer, CLIENT_LOGIN_RATE="1"):
         statuses = [log_in(client) for client in ("203.0.113.7",) * 3 + ("203.0.113.8",)]
-    assert statuses == [403, 403, 429, 403]
+        assert statuses == [403, 403, 429, 403]
+        household = ("2001:db8::1", "2001:db8::a:b:c:d", "2001:db8:0:0:1::", "2001:db8:0:1::1")
+        assert [log_in(client) for client in household] == [403, 403, 429, 403]
+        mapped = ("::ffff:203.0.113.9",) * 3 + ("::ffff:203.0.113.10",)
+        assert [log_in(client) for client in mapped] == [403, 403, 429, 403]
 
 
 def test_a_peer_that_is_no_proxy_in_front_tells_nothing(stack, root):

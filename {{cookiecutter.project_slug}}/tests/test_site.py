@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from axes.helpers import get_client_ip_address
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -71,6 +72,21 @@ def test_who_gets_a_password_wrong_too_often_waits_and_the_user_does_not_elsewhe
         assert b"Too many tries" in answer.content
     elsewhere = Client(REMOTE_ADDR="192.0.2.1")
     assert elsewhere.post("/accounts/login/", right).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("address", "known_as"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8::1", "2001:db8::"),
+        ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::"),
+        ("::ffff:203.0.113.7", "::ffff:203.0.113.7"),
+        ("", None),
+    ],
+)
+def test_passwords_are_guessed_by_an_address_or_by_a_network_of_ipv6(rf, address, known_as):
+    assert get_client_ip_address(rf.get("/", REMOTE_ADDR=address)) == known_as
 
 
 def test_a_page_may_only_have_what_comes_from_this_site(client):
