@@ -74,6 +74,7 @@ class Health:
     def __init__(self, application, connections: Connections) -> None:
         self.application = application
         self.connections = connections
+        self.asking: asyncio.Task | None = None
 
     async def __call__(self, scope, receive, send) -> None:
         match scope.get("path", "").removeprefix(contract.ROOT_PATH), scope["type"]:
@@ -83,6 +84,12 @@ class Health:
                 sockets = len(self.connections.sockets)
                 await respond(send, 503, {"draining": True, "sockets": sockets})
             case "/readyz", "http":
-                await respond(send, *await readiness())
+                await respond(send, *await self.readiness())
             case _:
                 await self.application(scope, receive, send)
+
+    async def readiness(self) -> tuple[int, dict[str, bool]]:
+        """Ask once for all who want to know at the same time: anybody may, and be many."""
+        if not self.asking or self.asking.done():
+            self.asking = asyncio.create_task(readiness())
+        return await asyncio.shield(self.asking)

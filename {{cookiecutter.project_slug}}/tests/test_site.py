@@ -48,6 +48,19 @@ async def test_readyz_does_not_wait_for_ever(monkeypatch, transactional_db):
     assert await get("/readyz") == (503, {"database": True, "redis": False})
 
 
+async def test_readyz_asks_once_for_all_who_want_to_know_at_the_same_time(monkeypatch):
+    asked = []
+
+    async def ask() -> None:
+        asked.append("")
+        await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(health, "CHECKS", {"database": ask})
+    answers = await asyncio.gather(*(get("/readyz") for _ in range(100)))
+    assert answers == [(200, {"database": True})] * 100
+    assert len(asked) == 1
+
+
 def test_the_first_page_needs_no_log_in(client, settings):
     page = client.get("/")
     assert page.status_code == 200
