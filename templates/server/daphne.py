@@ -73,6 +73,7 @@ def daphne(*bind: str) -> list[str]:
         *(sys.executable, "-m", "serve.worker", "config.asgi:application", *bind),
         *(f"--{name}={value}" for name, value in options.items()),
         "--no-server-name",
+        *contract.SERVER_ARGS,
     ]
 
 
@@ -90,7 +91,7 @@ def supervised() -> list[str]:
         SUPERVISORD.format(
             pidfile=folder / "supervisord.pid",
             socket=kind + contract.BIND.removeprefix("unix:"),
-            command=shlex.join([*daphne("--fd=0"), *contract.SERVER_ARGS]).replace("%", "%%"),
+            command=shlex.join(daphne("--fd=0")).replace("%", "%%"),
             processes=contract.WEB_CONCURRENCY,
             patience=contract.STOP_GRACE_SECONDS,
         )

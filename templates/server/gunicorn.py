@@ -34,4 +34,5 @@ def command() -> list[str]:
         *(sys.executable, "-m", "gunicorn", "config.asgi:application"),
         *(f"--{name}={value}" for name, value in options.items()),
         "--no-control-socket",
+        *contract.SERVER_ARGS,
     ]

@@ -24,7 +24,7 @@ def command() -> list[str]:
         "keep-alive": contract.KEEPALIVE_TIMEOUT,
         "graceful-timeout": contract.REQUEST_TIMEOUT,
         "websocket-ping-interval": contract.WS_PING_INTERVAL,
-        "backlog": 2048,
+        "backlog": 2048,  # as the other servers have it
         "log-level": contract.LOG_LEVEL,
     }
     if contract.DEBUG:  # else the proxy logs each request and socket
@@ -32,4 +32,5 @@ def command() -> list[str]:
     return [
         *(sys.executable, "-m", "serve.worker", "config.asgi:application"),
         *(f"--{name}={value}" for name, value in options.items()),
+        *contract.SERVER_ARGS,
     ]

@@ -39,4 +39,5 @@ def command() -> list[str]:
         *(f"--{name}={value}" for name, value in options.items()),
         "--access-log" if contract.DEBUG else "--no-access-log",
         *("--no-proxy-headers", "--no-server-header"),
+        *contract.SERVER_ARGS,
     ]

@@ -123,13 +123,16 @@ class Connection(TCPServer):
         await asyncio.shield(self._initiate_server_close())
 
 
-async def worker_serve(*args, shutdown_trigger=None, serve=one.worker_serve, **options) -> None:
+original_worker_serve = one.worker_serve
+original_join_exited = run._join_exited
+
+
+async def worker_serve(*args, shutdown_trigger=None, **options) -> None:
     """Let SIGTERM stop each process, by a handler that the drain can be put before.
 
     Args:
         args: hypercorn's own, and `options` too.
         shutdown_trigger: waits until the parent wants this process to stop, if it has a parent.
-        serve: hypercorn's function of this name.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -141,16 +144,16 @@ async def worker_serve(*args, shutdown_trigger=None, serve=one.worker_serve, **o
 
     if shutdown_trigger:
         obedience = asyncio.create_task(obey())
-        obedience.add_done_callback(asyncio.Task.result)
-    await serve(*args, shutdown_trigger=stop.wait, **options)
+        obedience.add_done_callback(asyncio.Task.result)  # raises what ended it, to be logged
+    await original_worker_serve(*args, shutdown_trigger=stop.wait, **options)
 
 
 failed = []
 
 
-def join_exited(processes: list, join=run._join_exited) -> int:
+def join_exited(processes: list) -> int:
     """Return the exit status of the first process that failed, in the end too. hypercorn says 0."""
-    if status := join(processes):
+    if status := original_join_exited(processes):
         failed.append(status)
     return failed[0] if failed else 0
 

@@ -14,10 +14,12 @@ from uvicorn.supervisors.multiprocess import Multiprocess
 from config.logs import LOGGING
 from serve import extras  # noqa: F401
 
+original_run = Multiprocess.run
 
-def supervise(parent: Multiprocess, run=Multiprocess.run) -> None:
+
+def supervise(parent: Multiprocess) -> None:
     """Run several processes, and fail if one of them cannot start."""
-    run(parent)
+    original_run(parent)
     if any(process.exitcode == STARTUP_FAILURE for process in parent.processes):
         sys.exit(STARTUP_FAILURE)
 

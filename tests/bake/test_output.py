@@ -75,8 +75,8 @@ def test_its_files_are_formatted_and_clean(project):
     for command in (
         ["ruff", "check", "--no-cache", "."],
         ["ruff", "format", "--no-cache", "--check", "."],
-        ["djlint", "--lint", "--quiet", "config", "rooms"],
-        ["djlint", "--check", "--quiet", "config", "rooms"],
+        ["djlint", "--lint", "--quiet", "."],
+        ["djlint", "--check", "--quiet", "."],
         ["yamllint", "--strict", "-d", YAMLLINT, "."],
         ["hadolint", "Dockerfile"],
     ):
@@ -101,6 +101,29 @@ def test_what_its_server_cannot_do_is_refused_by_name(project, environment, comb
     else:
         assert done.returncode == 0
         assert "::" in done.stdout
+
+
+@pytest.mark.only(asgi_server="uvicorn")
+def test_the_example_can_be_deleted_as_its_readme_says(project, environment, tmp_path):
+    copy = shutil.copytree(project, tmp_path / "project")
+    shutil.rmtree(copy / "rooms")
+    (copy / "tests" / "test_rooms.py").unlink()
+    for file in (copy / "config").glob("*.py"):
+        kept = [line for line in file.read_text().splitlines() if not re.search(r"\brooms\b", line)]
+        file.write_text("\n".join(kept) + "\n")
+    urls = copy / "config" / "urls.py"
+    home = 'path("", LoginView.as_view(), name="home"),'
+    urls.write_text(urls.read_text().replace("urlpatterns = [", f"urlpatterns = [\n    {home}"))
+    for command in (
+        ["pytest", "-p", "no:cacheprovider"],
+        ["ruff", "check", "--no-cache"],
+        ["ruff", "format", "--no-cache", "--check"],
+        ["djlint", "--lint", "--check", "--quiet", "."],
+    ):
+        done = subprocess.run(
+            [environment / command[0], *command[1:]], cwd=copy, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_its_locks_are_fresh(project, combination):

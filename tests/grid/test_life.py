@@ -19,6 +19,13 @@ from tests.stack import Stack, eventually, run
 pytestmark = pytest.mark.whole
 
 PROBE = ["python", "-m", "serve.probe"]
+# An option that the contract has no name for.
+SERVER_ARGS = {
+    "uvicorn": "--backlog=1024",
+    "gunicorn": "--backlog=1024",
+    "daphne": "--request-buffer-size=16384",
+    "hypercorn": "--backlog=1024",
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,15 +53,26 @@ def alone(stack: Stack) -> dict[str, str]:
 
 
 @pytest.fixture
+def args(combination) -> str:
+    """What is passed through to the server."""
+    return SERVER_ARGS[combination["asgi_server"]]
+
+
+@pytest.fixture
 def _one_process(stack) -> None:
     """The only replica has one process."""
     restart(stack, **alone(stack))
 
 
 @pytest.fixture
-def _two_processes(stack) -> None:
+def _two_processes(stack, args) -> None:
     """The only replica has two processes."""
-    restart(stack, **alone(stack), WEB_CONCURRENCY="2")
+    restart(stack, **alone(stack), WEB_CONCURRENCY="2", SERVER_ARGS=args)
+
+
+def titles(container: Container) -> str:
+    """Return what its processes say of themselves, whole: Docker may cut it off at 80 columns."""
+    return container.exec_run(["sh", "-c", "cat /proc/[0-9]*/cmdline"])[1].decode()
 
 
 def test_one_connection_over_the_limit_is_told_to_come_back_later(stack):
@@ -168,7 +186,7 @@ def who(stack: Stack) -> dict:
 
 
 @pytest.mark.usefixtures("_two_processes")
-def test_two_processes_serve_one_address_and_their_sockets_hear_each_other(stack):
+def test_two_processes_serve_one_address_and_their_sockets_hear_each_other(stack, args):
     path = "/ws/extra/everybody/"
     with stack.socket(path) as first:
         here = first.recv(timeout=20)
@@ -182,6 +200,7 @@ def test_two_processes_serve_one_address_and_their_sockets_hear_each_other(stack
                     break
         assert there != here
     assert [line for line in stack.json_logs("app") if "level" not in line] == []
+    assert args in titles(*stack.containers("app"))
 
 
 @pytest.mark.usefixtures("_two_processes")

@@ -12,7 +12,7 @@ import pytest
 from docker.models.containers import Container
 
 from tests.grid.crowd import Crowd, Window
-from tests.grid.test_life import restart
+from tests.grid.test_life import restart, titles
 from tests.stack import Stack, cookie_header, eventually
 
 pytestmark = pytest.mark.whole
@@ -23,7 +23,7 @@ SETTINGS = {"HISTORY_LENGTH": str(HISTORY_LENGTH), "WS_SEND_TIMEOUT": "1"}
 DRAIN_SECONDS = 2
 # Of realtime/presence.py: until a process is taken for dead, and somebody who left for gone; and
 # between two looks at that.
-EXPIRY, GRACE, BEAT = 10, 4, 3
+EXPIRY, GRACE, HEARTBEAT = 10, 4, 3
 # Of each message of a flood, which lasts until the server sees that nobody reads: until then, the
 # buffers between it, nginx, Docker's proxy and a client take 30 to 100 MB.
 FLOOD_BYTES = 500_000
@@ -76,11 +76,6 @@ def nginx(stack: Stack) -> Container:
     """Return the container of nginx."""
     (nginx,) = stack.containers("nginx")
     return nginx
-
-
-def titles(container: Container) -> str:
-    """Return what its processes say of themselves, whole: Docker may cut it off at 80 columns."""
-    return container.exec_run(["sh", "-c", "cat /proc/[0-9]*/cmdline"])[1].decode()
 
 
 def healthy(container: Container) -> None:
@@ -151,7 +146,7 @@ def test_when_a_replica_is_killed_nothing_is_lost_and_who_was_there_is_soon_not_
             killed = time.monotonic()
             app.kill()
             bob.sees("bob")
-            assert time.monotonic() - killed < EXPIRY + BEAT + 2
+            assert time.monotonic() - killed < EXPIRY + HEARTBEAT + 2
             app.start()
             healthy(app)
     assert window.figures.not_recovered == 0
@@ -271,7 +266,7 @@ def test_a_client_that_vanishes_is_gone_within_interval_and_timeout_and_soon_not
         # 2 s and 4 s, and what a server that looks every second or two takes to see it.
         assert 5 < time.monotonic() - vanished < 10
         bob.sees("bob")
-        assert time.monotonic() - vanished < 10 + GRACE + BEAT + 2
+        assert time.monotonic() - vanished < 10 + GRACE + HEARTBEAT + 2
 
 
 def test_who_was_away_for_longer_than_the_history_is_told_so(stack, watched):

@@ -138,8 +138,13 @@ except EnvValidationError as error:
 
 
 def conflicts() -> list[str]:
-    """Return a sentence for each pair of variables that contradict each other."""
+    """Return a sentence for each rule that the variables break together."""
     rules = [
+        (
+            DEBUG or ALLOWED_HOSTS,
+            "ALLOWED_HOSTS is empty: no page would be served. Name the site's hosts, or, on a"
+            " machine for development, set DEBUG=true.",
+        ),
         (
             WS_PING_INTERVAL + WS_PING_TIMEOUT < PROXY_READ_TIMEOUT,
             f"WS_PING_INTERVAL + WS_PING_TIMEOUT ({WS_PING_INTERVAL} + {WS_PING_TIMEOUT} s) must"

@@ -11,15 +11,15 @@ from config import contract
 from serve import server
 
 
-class Ours(logging.Filter):
+class NotSuspicious(logging.Filter):
     """Leaves out what Django finds suspicious in a request: anybody can send many of them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not record.name.startswith("django.security")
 
 
-class OnlyWarn(Ours):
-    """Makes a warning of it; and a line without a traceback of every request that is refused."""
+class DemoteSuspicious(NotSuspicious):
+    """Makes a warning of it, and leaves out the traceback of every request that is refused."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not super().filter(record):
@@ -44,7 +44,7 @@ LOGGING = {
     },
     "filters": {
         "request_id": {"()": "realtime.request_id.AddRequestId"},
-        "only_warn": {"()": "config.logs.OnlyWarn"},
+        "demote_suspicious": {"()": "config.logs.DemoteSuspicious"},
     },
     "handlers": {
         "stdout": {
@@ -52,11 +52,11 @@ LOGGING = {
             "stream": "ext://sys.stdout",
             "formatter": contract.LOG_FORMAT,
             "level": contract.LOG_LEVEL,
-            "filters": ["request_id", "only_warn"],
+            "filters": ["request_id", "demote_suspicious"],
         },
     },
     "root": {"handlers": ["stdout"], "level": contract.LOG_LEVEL},
-    # To name a logger is to take away the handlers of its library, so that all reaches the root.
+    # Naming a logger removes the handlers that its library gave it: all reaches the root.
     "loggers": server.LOGGERS,
 }
 
@@ -66,14 +66,14 @@ DJANGO_LOGGING = {
     "filters": {
         **LOGGING["filters"],
         "production": {"()": "django.utils.log.RequireDebugFalse"},
-        "ours": {"()": "config.logs.Ours"},
+        "not_suspicious": {"()": "config.logs.NotSuspicious"},
     },
     "handlers": {
         **LOGGING["handlers"],
         "mail_admins": {
             "class": "django.utils.log.AdminEmailHandler",
             "level": "ERROR",
-            "filters": ["production", "ours"],
+            "filters": ["production", "not_suspicious"],
         },
     },
     "loggers": {

@@ -103,6 +103,7 @@ TEMPLATES = [
 {% include "database/" ~ cookiecutter.database ~ "/settings.py" %}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# For consumers of your own that use groups; what is here uses realtime/streams.py.
 if contract.REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
@@ -139,8 +140,8 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-# Who gets a password wrong so often waits; its user may still come from another address. The admin
-# lists the attempts, and forgets them. https://django-axes.readthedocs.io/en/latest/
+# After so many wrong passwords a client is locked out of that account; other clients are not. The
+# admin lists the attempts, and can delete them. https://django-axes.readthedocs.io/en/latest/
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

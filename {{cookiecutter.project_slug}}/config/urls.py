@@ -18,8 +18,8 @@ urlpatterns = [
     path("whoami/", whoami),
 ]
 
-# Without what Django wraps around its pages for errors: a look into the form for a CSRF token. When
-# the form is the error, that is a second one, and the answer 500.
+# Django's error views without `requires_csrf_token`, which reads the form again: one that cannot be
+# read would turn the 400 into a 500.
 handler400 = defaults.bad_request.__wrapped__
 handler403 = defaults.permission_denied.__wrapped__
 handler404 = defaults.page_not_found.__wrapped__

@@ -46,11 +46,13 @@ class Connections:
     ) -> None:
         self.application = application
         self.most = most
-        self.left = requests + random.randint(0, requests // 10) if requests else -1
+        self.requests_left = requests + random.randint(0, requests // 10) if requests else -1
         self.under_way = 0
         self.sockets: set[Socket] = set()
         self.draining = False
         self.stopping = False
+        self.watching: asyncio.Task | None = None
+        self.recycling: asyncio.Task | None = None
 
     async def __call__(self, scope, receive, send) -> None:
         match scope["type"]:
@@ -84,8 +86,8 @@ class Connections:
             await self.application(scope, receive, send)
         finally:
             self.under_way -= 1
-            self.left -= 1
-            if self.left == 0:
+            self.requests_left -= 1
+            if self.requests_left == 0:
                 self.recycling = asyncio.create_task(recycle())
 
     async def lifespan(self, receive, send) -> None:
@@ -157,13 +159,22 @@ class Socket:
         send: the server's.
     """
 
-    __slots__ = ("_away", "_closing", "_code", "_open", "_raw", "_receive", "_receiving", "_send")
+    __slots__ = (
+        "_away",
+        "_closing",
+        "_code",
+        "_has_subprotocol",
+        "_open",
+        "_receive",
+        "_receiving",
+        "_send",
+    )
 
     def __init__(self, receive, send) -> None:
         self._receive = receive
         self._send = send
         self._open = False
-        self._raw = False
+        self._has_subprotocol = False
         self._away = False
         self._code: CloseCode | None = None
         self._closing: asyncio.Task | None = None
@@ -193,7 +204,7 @@ class Socket:
         match message["type"]:
             case "websocket.accept":
                 self._open = True
-                self._raw = message.get("subprotocol") is not None
+                self._has_subprotocol = message.get("subprotocol") is not None
             case "websocket.close":
                 self._send = None
         try:
@@ -238,7 +249,7 @@ class Socket:
         text = json.dumps({"type": "reconnect", "after_ms": random.randint(0, AFTER_MS)})
         try:
             async with asyncio.timeout(contract.WS_SEND_TIMEOUT):
-                if not self._raw:
+                if not self._has_subprotocol:
                     await send({"type": "websocket.send", "text": text})
                 code, reason = CloseCode.RECONNECT, "reconnect"
                 await send({"type": "websocket.close", "code": code, "reason": reason})

@@ -1,4 +1,4 @@
-"""What sockets have in common, and two that every project has."""
+"""The base class of all consumers, and those that every project has."""
 
 import asyncio
 import json
@@ -20,15 +20,15 @@ from realtime.users import watch
 
 logger = logging.getLogger(__name__)
 
-# Messages from a client that are taken while those before them are handled; together they are not
-# larger than one may be, or one more.
-WAITING = 100
+# Messages of a client that wait behind the one being handled; together they are at most as large as
+# two of the largest.
+MAX_QUEUED = 100
 # Seconds for which a client may have saved up what it may send.
 BURST = 20
 # Streams of which a client may say where it was.
-POSITIONS = 100
+MAX_POSITIONS = 100
 # Seconds that a handler has to finish when its client has left.
-FINISH = 5
+FINISH_SECONDS = 5
 
 
 class CloseCode(IntEnum):
@@ -189,11 +189,11 @@ class Consumer(AsyncWebsocketConsumer):
         """Return where the client says that it was: `?position=room.lobby:1763981234567-42`.
 
         Raises:
-            Refused: it says more than POSITIONS things.
+            Refused: it says more than MAX_POSITIONS things.
         """
         query = self.scope.get("query_string", b"").decode("latin-1")
         try:
-            positions = parse_qs(query, max_num_fields=POSITIONS).get("position", ())
+            positions = parse_qs(query, max_num_fields=MAX_POSITIONS).get("position", ())
         except ValueError:
             raise Refused(CloseCode.PROTOCOL_ERROR) from None
         for text in positions:
@@ -218,7 +218,7 @@ class Consumer(AsyncWebsocketConsumer):
                 self.waiting += size(message)
                 if not self.handling or self.handling.done():
                     self.handling = asyncio.create_task(self.handle())
-                if len(self.inbox) >= WAITING or self.waiting > contract.WS_MAX_MESSAGE_BYTES:
+                if len(self.inbox) >= MAX_QUEUED or self.waiting > contract.WS_MAX_MESSAGE_BYTES:
                     await asyncio.wait([self.handling])
 
     def may_come(self) -> bool:
@@ -285,7 +285,7 @@ class Consumer(AsyncWebsocketConsumer):
     async def leave(self, code: int) -> None:
         """Finish what the client asked for, stop all that is done for it, and run disconnect()."""
         if self.handling:
-            _, slow = await asyncio.wait([self.handling], timeout=FINISH)
+            _, slow = await asyncio.wait([self.handling], timeout=FINISH_SECONDS)
             for task in slow:
                 task.cancel()
                 await asyncio.wait([task])

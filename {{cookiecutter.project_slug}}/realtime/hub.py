@@ -16,8 +16,8 @@ from realtime.loops import PerLoop, background
 logger = logging.getLogger(__name__)
 
 # In seconds
-CONFIRMED = 6  # until a stream that nobody could listen to is an error
-COMPARED = 5  # between two looks at whether the end of each stream has arrived here
+LISTEN_TIMEOUT = 6  # until a stream that nobody could listen to is an error
+COMPARE_EVERY = 5  # between two looks at whether the end of each stream has arrived here
 
 COMPACT = (",", ":")
 
@@ -45,7 +45,7 @@ class Feed:
         self.subscriptions: set[Subscription] = set()
         self.behind = False
         self.catching_up: asyncio.Task | None = None
-        # Counts how often the thread was lost, and each subscriber must be told so.
+        # How often continuity was lost, which each subscriber must be told.
         self.breaks = 0
         self.start: Position | None = None
         self.whole = False  # whether the broker has nothing older than this
@@ -65,7 +65,7 @@ class Feed:
         async with self.lock:
             if not self.start:
                 await self.broker.listen(self.name)
-                async with asyncio.timeout(CONFIRMED):
+                async with asyncio.timeout(LISTEN_TIMEOUT):
                     await self.listening.wait()
                 self.begin(await self.broker.read(self.name, position))
             elif position and self.lacks(position):
@@ -262,9 +262,9 @@ class Hub:
             await self.broker.unlisten(feed.name)
 
     async def compare(self) -> None:
-        """See to it that nothing is missed after which nothing came, and that nothing expires."""
+        """Find lost messages that no later one reveals, and keep the streams from expiring."""
         while True:
-            await asyncio.sleep(COMPARED)
+            await asyncio.sleep(COMPARE_EVERY)
             feeds = [feed for feed in self.feeds.values() if feed.start]
             if feeds:
                 with suppress(OSError, RedisError):  # `run` says so

@@ -16,7 +16,7 @@ from realtime.loops import PerLoop, background
 logger = logging.getLogger(__name__)
 
 # In seconds
-BEAT = 3  # between two times that a process says who is here
+HEARTBEAT = 3  # between two times that a process says who is here
 EXPIRY = 10  # until it is taken for dead
 GRACE = 4  # in which who has left may come back, as after a reload, without being missed
 PAUSE = 0.5  # for several who come or go at once
@@ -48,7 +48,7 @@ class Gathering:
                 logger.debug("who is in %s is not known: %r", self.stream, error)
             await asyncio.sleep(PAUSE)
             with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT - PAUSE):
+                async with asyncio.timeout(HEARTBEAT - PAUSE):
                     await self.changed.wait()
         del gatherings()[self.stream]
 

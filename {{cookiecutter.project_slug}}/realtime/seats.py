@@ -22,10 +22,10 @@ from realtime.loops import PerLoop, background
 logger = logging.getLogger(__name__)
 
 # In seconds
-BEAT = 1  # between two times that a process says that it lives, and which sockets have gone
+HEARTBEAT = 1  # between two times that a process says that it lives, and which sockets have gone
 EXPIRY = 5  # until it is taken for dead
-ANSWER = 2  # until the broker is taken for away
-AGAIN = 1.5  # until one socket too many is counted again; more than BEAT
+TIMEOUT = 2  # until the broker is taken for away
+RECHECK = 1.5  # until one socket too many is counted again; more than HEARTBEAT
 # Users of whom the broker is told at once. It hears nobody else meanwhile.
 AT_ONCE = 500
 
@@ -101,7 +101,7 @@ class Seats:
             await self.tell_of(list(islice(self.changed, AT_ONCE)))
             if self.away or len(self.changed) < AT_ONCE:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(BEAT):
+                    async with asyncio.timeout(HEARTBEAT):
                         await self.came.wait()
 
     async def tell_of(self, users: list[str]) -> None:
@@ -109,7 +109,7 @@ class Seats:
         self.changed.difference_update(users)
         told = [(self.users[user].open, len(self.users[user].waiting)) for user in users]
         try:
-            async with asyncio.timeout(ANSWER):
+            async with asyncio.timeout(TIMEOUT):
                 forgotten, free = await hub().broker.seats(
                     self.process, dict(zip(users, told, strict=True)), EXPIRY
                 )
@@ -159,5 +159,5 @@ class PerUser:
 
 async def take_later(user: str) -> bool:
     """Count one more socket when what has gone is known to have gone, if that is not too many."""
-    await asyncio.sleep(AGAIN)
+    await asyncio.sleep(RECHECK)
     return await seats().take(user)

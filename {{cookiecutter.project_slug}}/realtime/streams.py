@@ -72,7 +72,7 @@ async def apublish(stream: str, data: object, key: str | None = None) -> Positio
 
 
 def position(stream: str) -> str:
-    """Return where a stream ends, for a page to give to its socket; call it before the database.
+    """Return where a stream ends, for a page to give to its socket. Call it before the query.
 
     What is published after this is sent to that socket, whether or not the page shows it, too.
     Without an answer from Redis it is empty: the socket will then be told to load the past.

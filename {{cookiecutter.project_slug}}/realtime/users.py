@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 STREAM = "realtime.users"  # whose sockets are to be looked at, in all processes
 # Seconds between two looks at each, for what nobody is told of: sessions that expire.
-AGAIN = 300
+RECHECK_SECONDS = 300
 
 
 class Watch:
@@ -75,7 +75,7 @@ class Watch:
     async def look_again(self) -> None:
         """Look at everybody, one after the other."""
         while True:
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(RECHECK_SECONDS)
             await self.look_at_all()
 
     async def look_at_all(self) -> None:

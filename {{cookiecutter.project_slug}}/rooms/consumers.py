@@ -21,8 +21,8 @@ class RoomConsumer(Consumer):
     async def connect(self) -> None:
         await super().connect()
         self.require_login()
-        room, user = self.scope["url_route"]["kwargs"]["room"], self.scope["user"].username
-        await self.send_json({"type": "welcome", "room": room, "you": user, "replica": REPLICA})
+        room = self.scope["url_route"]["kwargs"]["room"]
+        await self.send_json({"type": "welcome", "replica": REPLICA})
         await self.subscribe(f"room.{room}", present=True)
 
     async def receive_json(self, content: dict) -> None:
@@ -49,7 +49,7 @@ class RoomConsumer(Consumer):
         data = {
             "id": message.pk,
             "key": key,
-            "author": user.username,
+            "author": user.get_username(),
             "text": message.text,
             "sent_at": message.sent_at,
         }

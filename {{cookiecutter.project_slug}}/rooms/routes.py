@@ -8,7 +8,7 @@ from rooms.consumers import RoomConsumer
 
 
 class RoomConverter(SlugConverter):
-    """A name that fits the database and, with its prefix, a channel group."""
+    """A name that fits the database and, with its prefix, a stream."""
 
     regex = "[-a-zA-Z0-9_]{1,50}"
 

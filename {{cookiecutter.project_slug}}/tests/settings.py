@@ -15,7 +15,7 @@ os.environ |= {
     "REDIS_URL": "",
 }
 
-from config.settings import *  # noqa: E402, F403
+from config.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fastest
 # Nothing is collected for tests: static files are found where they are, under their own names.

@@ -6,10 +6,29 @@ from contextlib import asynccontextmanager
 
 from asgiref.testing import ApplicationCommunicator
 from django.test import Client
+from django.urls import path as route
 
-from config.asgi import application
+from config.asgi import application, sockets
+from realtime.consumers import Consumer
+from realtime.streams import apublish
 
 SITE = "http://testserver"
+
+
+class Lobby(Consumer):
+    """A socket whose clients are told who they are, hear each other, and see who is here."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.require_login()
+        await self.send_json({"type": "welcome", "you": self.scope["user"].get_username()})
+        await self.subscribe("lobby", present=True)
+
+    async def receive_json(self, content: dict) -> None:
+        await apublish("lobby", content)
+
+
+sockets.application.routes.insert(0, route("ws/lobby/", Lobby.as_asgi()))
 
 
 class Socket(ApplicationCommunicator):

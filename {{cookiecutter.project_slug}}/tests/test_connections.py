@@ -181,7 +181,7 @@ async def test_a_process_ends_after_its_last_request(monkeypatch):
         assert raised == []
         await limited({"type": "http"}, None, None)
         await asyncio.sleep(0)
-        if limited.left == 0:
+        if limited.requests_left == 0:
             await limited.recycling
             break
     assert raised == [signal.SIGTERM]

@@ -87,7 +87,7 @@ async def test_a_position_that_is_none_is_no_position(query):
 
 
 async def test_more_positions_than_anybody_has_are_refused_unread():
-    query = b"&".join([b"position=news:1-2"] * (consumers.POSITIONS + 1))
+    query = b"&".join([b"position=news:1-2"] * (consumers.MAX_POSITIONS + 1))
     scope = {"type": "websocket", "user": AnonymousUser(), "query_string": query}
     async with running(News.as_asgi(do=answer), scope) as socket:
         await socket.accepted()
@@ -142,7 +142,7 @@ async def test_a_handler_that_never_ends_is_ended_when_its_client_has_left(monke
             raise
 
     ended: list[bool] = []
-    monkeypatch.setattr(consumers, "FINISH", 0.01)
+    monkeypatch.setattr(consumers, "FINISH_SECONDS", 0.01)
     async with opened(wait) as socket:
         await socket.send("{}")
         assert await socket.receive_nothing()
@@ -198,7 +198,7 @@ async def test_more_messages_are_not_taken_than_may_wait(monkeypatch):
         await asyncio.sleep(0.01)
 
     waiting: list[int] = []
-    monkeypatch.setattr(consumers, "WAITING", 3)
+    monkeypatch.setattr(consumers, "MAX_QUEUED", 3)
     async with opened(wait) as socket:
         for _ in range(10):
             await socket.send("{}")

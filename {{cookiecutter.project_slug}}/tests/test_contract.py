@@ -74,6 +74,7 @@ def test_a_value_that_cannot_be_read_ends_the_start_with_a_line_that_names_it(wr
 @pytest.mark.parametrize(
     "contradiction",
     [
+        {"DEBUG": "false", "ALLOWED_HOSTS": ""},
         {"WS_PING_INTERVAL": "50", "PROXY_READ_TIMEOUT": "60"},
         {"DRAIN_SECONDS": "5", "REQUEST_TIMEOUT": "70", "STOP_GRACE_SECONDS": "75"},
         {"WEB_CONCURRENCY": "2", "REDIS_URL": ""},

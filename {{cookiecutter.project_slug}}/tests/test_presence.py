@@ -13,7 +13,7 @@ from realtime.presence import Member
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(memory, "members", memory.defaultdict(dict))
-    times = {"BEAT": 0.05, "EXPIRY": 0.15, "GRACE": 0.1, "PAUSE": 0.01}
+    times = {"HEARTBEAT": 0.05, "EXPIRY": 0.15, "GRACE": 0.1, "PAUSE": 0.01}
     for name, seconds in times.items():
         monkeypatch.setattr(presence, name, seconds)
 

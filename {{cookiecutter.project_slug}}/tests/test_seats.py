@@ -17,8 +17,8 @@ from tests.sockets import connect
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(contract, "WS_PER_USER", 3)
-    monkeypatch.setattr(module, "BEAT", 0.05)
-    monkeypatch.setattr(module, "AGAIN", 0.1)
+    monkeypatch.setattr(module, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(module, "RECHECK", 0.1)
 
 
 def hear(monkeypatch, others: int = 0) -> list[dict[str, tuple[int, int]]]:
@@ -36,7 +36,7 @@ def hear(monkeypatch, others: int = 0) -> list[dict[str, tuple[int, int]]]:
 
 async def test_one_socket_too_many_is_closed_with_a_code_that_a_browser_can_see(ada):
     async with AsyncExitStack() as stack:
-        for path in ("/ws/echo/", "/ws/rooms/lobby/", "/ws/echo/"):
+        for path in ("/ws/echo/", "/ws/lobby/", "/ws/echo/"):
             socket = await stack.enter_async_context(connect(path, client=ada))
             await socket.accepted()
         async with connect("/ws/echo/", client=ada) as socket:
@@ -125,7 +125,7 @@ async def test_without_redis_everybody_is_let_in_and_counted_when_it_is_back(mon
         await asyncio.sleep(seconds)
         raise NoRedis("gone")
 
-    monkeypatch.setattr(module, "ANSWER", 0.05)
+    monkeypatch.setattr(module, "TIMEOUT", 0.05)
     monkeypatch.setattr(hub().broker, "seats", no_redis)
     async with asyncio.timeout(0.5):
         for number in range(1000):  # of whom only the first waits

@@ -136,7 +136,7 @@ async def test_a_message_that_was_not_heard_is_found_when_the_next_one_comes(mon
 
 
 async def test_a_message_that_was_not_heard_is_found_when_no_other_one_comes(monkeypatch):
-    monkeypatch.setattr("realtime.hub.COMPARED", 0.02)
+    monkeypatch.setattr("realtime.hub.COMPARE_EVERY", 0.02)
     subscription = await follow("news")
     monkeypatch.setattr(memory.MemoryBroker, "tell", lambda *_: None)
     await apublish("news", 1)

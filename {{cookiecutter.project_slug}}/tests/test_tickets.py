@@ -30,7 +30,7 @@ async def ticket_of(client: Client) -> str:
 def by(ticket: str, **options):
     """Open a socket to the lobby as a client that is no browser does."""
     options = {"origin": None, "authorization": f"Ticket {ticket}"} | options
-    return connect("/ws/rooms/lobby/", **options)
+    return connect("/ws/lobby/", **options)
 
 
 async def refused(ticket: str, **options) -> bool:
@@ -123,7 +123,7 @@ async def test_a_log_out_ends_what_that_session_got_and_nothing_else(ada):
         await sync_to_async(ada.post)("/accounts/logout/")
         assert await ended(here) == CloseCode.NOT_AUTHENTICATED
         for socket in (there, service):
-            await socket.send('{"type": "say", "text": "still here"}')
+            await socket.send('{"text": "still here"}')
             assert await socket.hear("message")
     assert await refused(unused)
 
@@ -136,7 +136,7 @@ async def test_another_name_closes_nothing(ada):
         user.first_name = "Ada"
         await user.asave()
         for socket in (first, second):
-            await socket.send('{"type": "say", "text": "still here"}')
+            await socket.send('{"text": "still here"}')
             assert await socket.hear("message")
 
 

@@ -37,8 +37,8 @@ async def ended(socket: Socket) -> int:
 @pytest.mark.parametrize("change", [change_password, deactivate, delete])
 async def test_a_user_who_may_not_log_in_any_more_loses_all_sockets(ada, change):
     async with (
-        connect("/ws/rooms/lobby/", client=ada) as first,
-        connect("/ws/rooms/attic/", client=ada) as second,
+        connect("/ws/lobby/", client=ada) as first,
+        connect("/ws/lobby/", client=ada) as second,
     ):
         for socket in (first, second):
             await socket.follows()
@@ -51,19 +51,19 @@ async def test_logging_out_closes_the_sockets_of_that_browser_and_no_others(ada)
     phone = Client()
     await sync_to_async(phone.force_login)(await User.objects.aget())
     async with (
-        connect("/ws/rooms/lobby/", client=ada) as here,
-        connect("/ws/rooms/lobby/", client=phone) as there,
+        connect("/ws/lobby/", client=ada) as here,
+        connect("/ws/lobby/", client=phone) as there,
     ):
         for socket in (here, there):
             await socket.follows()
         await sync_to_async(ada.post)("/accounts/logout/")
         assert await ended(here) == CloseCode.NOT_AUTHENTICATED
-        await there.send('{"type": "say", "text": "still here"}')
+        await there.send('{"text": "still here"}')
         assert await there.hear("message")
 
 
 async def test_logging_in_elsewhere_closes_nothing(ada):
-    async with connect("/ws/rooms/lobby/", client=ada) as socket:
+    async with connect("/ws/lobby/", client=ada) as socket:
         await socket.accepted()
         await socket.hear("presence")
         await sync_to_async(Client().force_login)(await User.objects.aget())
@@ -71,8 +71,8 @@ async def test_logging_in_elsewhere_closes_nothing(ada):
 
 
 async def test_a_session_that_ends_unnoticed_is_noticed_in_the_end(ada, monkeypatch):
-    monkeypatch.setattr(users, "AGAIN", 0.05)
-    async with connect("/ws/rooms/lobby/", client=ada) as socket:
+    monkeypatch.setattr(users, "RECHECK_SECONDS", 0.05)
+    async with connect("/ws/lobby/", client=ada) as socket:
         await socket.accepted()
         await socket.hear("presence")
         await Session.objects.all().adelete()

@@ -1,4 +1,4 @@
-# Of the account that DATABASE_URL names without one
+# For the account in DATABASE_URL, if no password stands there
 POSTGRES_PASSWORD = env.str("POSTGRES_PASSWORD", "")
 
 # Connections to the database, in equal shares for all processes

@@ -1,12 +1,12 @@
-DATABASES = {"default": {**contract.DATABASE_URL}}
-if DATABASES["default"]["ENGINE"].endswith(".postgresql"):  # without Docker it is SQLite
+database = dict(contract.DATABASE_URL)
+if database["ENGINE"].endswith(".postgresql"):  # without Docker it is SQLite
     # Threads come and go under ASGI and would take their connections with them, so each process has
     # a pool. https://docs.djangoproject.com/en/5.2/ref/databases/#connection-pool
-    DATABASES["default"] |= {
-        "PASSWORD": DATABASES["default"]["PASSWORD"] or contract.POSTGRES_PASSWORD,
+    database |= {
+        "PASSWORD": database["PASSWORD"] or contract.POSTGRES_PASSWORD,
         "CONN_HEALTH_CHECKS": True,  # some are older than the last restart of Postgres
         "OPTIONS": {
-            **DATABASES["default"].get("OPTIONS", {}),
+            **database.get("OPTIONS", {}),
             "pool": {
                 "min_size": 1,
                 "max_size": contract.DATABASE_CONNECTIONS // contract.processes(),
@@ -15,4 +15,5 @@ if DATABASES["default"]["ENGINE"].endswith(".postgresql"):  # without Docker it 
             },
         },
     }
+DATABASES = {"default": database}
 SESSION_ENGINE = "config.sessions"

@@ -10,7 +10,7 @@ from config import contract
 NAME = "gunicorn"
 
 # What it takes to hang up, after the last answer.
-FAREWELL = 3  # seconds
+CLOSE_SECONDS = 3  # seconds
 # Idle connections count, too, of which nginx keeps 64 for each of its processes.
 IDLE = 1000
 
@@ -26,7 +26,7 @@ def command() -> list[str]:
         "worker-connections": contract.MAX_CONNECTIONS + IDLE,
         "keep-alive": contract.KEEPALIVE_TIMEOUT,
         # From SIGTERM. Whose answer takes longer was given up by nginx before.
-        "graceful-timeout": contract.REQUEST_TIMEOUT + FAREWELL,
+        "graceful-timeout": contract.REQUEST_TIMEOUT + CLOSE_SECONDS,
         # As long as nginx lets it be, more or less.
         "limit-request-line": 8190,
         # Left to realtime/wsgi.py, which knows TRUSTED_PROXIES.

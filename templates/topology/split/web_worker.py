@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 PROBE = re.compile(rf"[A-Z]+ ({re.escape(contract.ROOT_PATH)})?/(livez|readyz)[ ?]".encode())
 # Threads for probes, and to tell others that there is no time for them.
-DESK = 4
+PROBE_THREADS = 4
 # Whether this is one of them.
-at_the_desk: ContextVar[bool] = ContextVar("at_the_desk", default=False)
+in_probe_pool: ContextVar[bool] = ContextVar("in_probe_pool", default=False)
 
 # A stopping worker keeps quiet connections for so long: longer than nginx does.
 gthread.STOP_KEEPALIVE_LINGER = SETTLE_SECONDS
@@ -57,10 +57,12 @@ class Worker(gthread.ThreadWorker):
         self.draining = False
         self.under_way = 0
         most = contract.MAX_REQUESTS
-        self.left = most + random.randint(0, most // 10) if most else -1
+        self.requests_left = most + random.randint(0, most // 10) if most else -1
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        self.desk = ThreadPoolExecutor(DESK, initializer=at_the_desk.set, initargs=[True])
+        self.probe_pool = ThreadPoolExecutor(
+            PROBE_THREADS, initializer=in_probe_pool.set, initargs=[True]
+        )
         return super().get_thread_pool()
 
     def load_wsgi(self) -> None:
@@ -69,7 +71,7 @@ class Worker(gthread.ThreadWorker):
 
     def call(self, environ: dict, start_response):
         """Call the application, and tell it how things stand here (realtime/wsgi.py)."""
-        environ |= {"serve.draining": self.draining, "serve.full": at_the_desk.get()}
+        environ |= {"serve.draining": self.draining, "serve.full": in_probe_pool.get()}
         return self.application(environ, start_response)
 
     def enqueue_req(self, conn: gthread.TConn) -> None:
@@ -81,7 +83,7 @@ class Worker(gthread.ThreadWorker):
             self.poller.register(conn.sock, EVENT_READ, readable)
             return
         has_time = self.under_way < contract.MAX_CONNECTIONS and not is_probe(conn.sock)
-        pool = self.tpool if has_time else self.desk
+        pool = self.tpool if has_time else self.probe_pool
         self.under_way += has_time
         done = partial(self.method_queue.defer, self.done, conn, has_time)
         pool.submit(self.handle, conn).add_done_callback(done)
@@ -90,8 +92,8 @@ class Worker(gthread.ThreadWorker):
         """Keep or close the connection, and count the request."""
         self.finish_request(conn, future)
         self.under_way -= was_page
-        self.left -= was_page
-        if was_page and self.left == 0:
+        self.requests_left -= was_page
+        if was_page and self.requests_left == 0:
             Thread(target=self.recycle, daemon=True).start()
 
     def handle_exit(self, sig, frame) -> None:

@@ -16,8 +16,8 @@ settings.MIDDLEWARE = [
 # First, because it loads the models that the module below imports.
 pages = get_wsgi_application()
 
-from config.requests import answerable  # noqa: E402
-from realtime.wsgi import Health, Limit, Proxy, RequestId  # noqa: E402
+from config.requests import answerable
+from realtime.wsgi import Health, Limit, Proxy, RequestId
 
 
 class Request(WSGIRequest):

@@ -50,11 +50,11 @@ class MemoryBroker:
 
     def __init__(
         self,
-        heard: Callable[[str, Position, str], None],
-        listening: Callable[[str], None],
+        on_message: Callable[[str, Position, str], None],
+        on_subscribed: Callable[[str], None],
     ) -> None:
-        self.heard = heard
-        self.listening = listening
+        self.on_message = on_message
+        self.on_subscribed = on_subscribed
         self.names: set[str] = set()
         self.loop = asyncio.get_running_loop()
         brokers.add(self)
@@ -96,7 +96,7 @@ class MemoryBroker:
 
     async def listen(self, stream: str) -> None:
         self.names.add(stream)
-        self.listening(stream)
+        self.on_subscribed(stream)
 
     async def unlisten(self, stream: str) -> None:
         self.names.discard(stream)
@@ -107,7 +107,7 @@ class MemoryBroker:
     def tell(self, stream: str, position: Position, message: str) -> None:
         """Pass on a message, from any thread."""
         if stream in self.names and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.heard, stream, position, message)
+            self.loop.call_soon_threadsafe(self.on_message, stream, position, message)
 
 
 def append(stream: str, message: str, key: str) -> Position:

@@ -19,11 +19,11 @@ from realtime.brokers import Excerpt, Position
 logger = logging.getLogger(__name__)
 
 # In seconds
-ANSWER = 2  # until a request is given up
-PATIENCE = 6  # until no request is made again, and the error is the caller's
-QUIET = 2  # until a connection by which nothing comes is asked whether it is still one
+TIMEOUT = 2  # until a request is given up
+RETRY_FOR = 6  # until retrying stops and the error is raised
+PING_AFTER = 2  # of silence, until a connection is asked whether it is still one
 
-# Bytes of messages that one answer has, and a few messages more. It must come within ANSWER.
+# Bytes of messages that one answer has, and a few messages more. It must come within TIMEOUT.
 AT_ONCE = 1024**2
 
 UNREACHABLE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
@@ -37,10 +37,10 @@ OPEN, APPEND, READ, ENDS, HERE, SEATS = (
 # No retries: those are here, where it is known what may be asked twice.
 OPTIONS = {
     "decode_responses": True,
-    "socket_timeout": ANSWER,
-    "socket_connect_timeout": ANSWER,
+    "socket_timeout": TIMEOUT,
+    "socket_connect_timeout": TIMEOUT,
     "max_connections": 16,
-    "timeout": ANSWER,
+    "timeout": TIMEOUT,
 }
 
 
@@ -48,19 +48,19 @@ class RedisBroker:
     """What one event loop has to do with Redis.
 
     Args:
-        heard: called with stream, position and message for each that is published while the stream
-            is listened to; some may be missing.
-        listening: called with a stream when that begins, and when it begins again after a time in
-            which some may have been missed.
+        on_message: called with stream, position and message for each that is published while the
+            stream is listened to; some may be missing.
+        on_subscribed: called with a stream when that begins, and when it begins again after a time
+            in which some may have been missed.
     """
 
     def __init__(
         self,
-        heard: Callable[[str, Position, str], None],
-        listening: Callable[[str], None],
+        on_message: Callable[[str, Position, str], None],
+        on_subscribed: Callable[[str], None],
     ) -> None:
-        self.heard = heard
-        self.listening = listening
+        self.on_message = on_message
+        self.on_subscribed = on_subscribed
         pool = aioredis.BlockingConnectionPool.from_url(
             contract.REDIS_URL, **OPTIONS, retry=aioredis.retry.Retry(NoBackoff(), 0)
         )
@@ -74,12 +74,12 @@ class RedisBroker:
         }
 
     async def ask(self, script: str, keys: list[str], arguments: list) -> object:
-        """Run a script, again and again until Redis answers or PATIENCE ends.
+        """Run a script, again and again until Redis answers or RETRY_FOR ends.
 
         Raises:
             redis.RedisError, OSError: it did not.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RETRY_FOR
         while True:
             try:
                 return await self.scripts[script](keys, arguments)
@@ -186,7 +186,7 @@ class RedisBroker:
         return await self.redis.getdel(key)
 
     async def listen(self, stream: str) -> None:
-        """Begin to listen to a stream; `listening` is called when it has begun."""
+        """Begin to listen to a stream; `on_subscribed` is called when it has begun."""
         self.channels.add(f"stream:{stream}")
         await self.say("subscribe", stream)
 
@@ -232,7 +232,7 @@ class RedisBroker:
         """Take what is published until the connection ends. Raises redis.RedisError or OSError."""
         asked = False
         while True:
-            match await pubsub.get_message(timeout=QUIET):
+            match await pubsub.get_message(timeout=PING_AFTER):
                 case None if asked:
                     raise redis.exceptions.TimeoutError("no answer")
                 case None:
@@ -241,9 +241,10 @@ class RedisBroker:
                     continue
                 case {"type": "message", "channel": channel, "data": data}:
                     position, _, message = data.partition(" ")
-                    self.heard(channel.removeprefix("stream:"), Position.parse(position), message)
+                    stream = channel.removeprefix("stream:")
+                    self.on_message(stream, Position.parse(position), message)
                 case {"type": "subscribe", "channel": channel}:
-                    self.listening(channel.removeprefix("stream:"))
+                    self.on_subscribed(channel.removeprefix("stream:"))
             asked = False
 
 
@@ -255,7 +256,7 @@ def appended(stream: str, message: str, key: str) -> tuple[list[str], list]:
 
 def append(stream: str, message: str, key: str) -> Position:
     """Do what RedisBroker.append does, for callers without a loop. Raises as it does."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + RETRY_FOR
     while True:
         try:
             return Position.parse(script(APPEND)(*appended(stream, message, key)))

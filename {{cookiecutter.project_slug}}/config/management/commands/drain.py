@@ -33,7 +33,10 @@ class Command(BaseCommand):
         self.stdout.write("Drained.")
 
     def left(self) -> int:
-        """Return how many sockets a process has, or 1 if it does not drain. Asks until all know."""
+        """Return the sockets left in some process, 1 if one does not drain yet, or 0.
+
+        Each request may reach another process: it asks often enough to meet them all.
+        """
         for _ in range(10 * contract.WEB_CONCURRENCY):
             try:
                 answer = json.loads(ask(contract.BIND, "/readyz").partition("\r\n\r\n")[2])

@@ -14,9 +14,9 @@ const CAP_MS = 20_000;
 // A server that accepts and then drops us at once is not a healthy one:
 // the backoff starts over only after a connection has lasted this long.
 const STABLE_MS = 5_000;
-// How long silence is taken for peace, and how long an answer may take that would end it.
-const QUIET_MS = 25_000;
-const ANSWER_MS = 10_000;
+// Ping after this much silence, and come back if no answer arrives within this time.
+const PING_AFTER_MS = 25_000;
+const PONG_TIMEOUT_MS = 10_000;
 // 44xx stands for HTTP's 4xx: asking again would get the same answer,
 // except after "request timeout" and "too many requests".
 const isFinal = (/** @type {number} */ code) =>
@@ -134,14 +134,14 @@ export class Socket extends EventTarget {
    */
   #listen() {
     clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#ping(), QUIET_MS);
+    this.#silence = setTimeout(() => this.#ping(), PING_AFTER_MS);
   }
 
   #ping() {
     clearTimeout(this.#silence);
     if (!this.#json) return;
     this.send('{"type": "ping"}');
-    this.#silence = setTimeout(() => this.#wait(), ANSWER_MS);
+    this.#silence = setTimeout(() => this.#wait(), PONG_TIMEOUT_MS);
   }
 
   /** Lets go of the connection; if it is a dead one, its end would take long to be announced. */
