@@ -14,9 +14,10 @@ class SameOrigin:
 
     Browsers send the cookies of this site along with such a handshake, and no token that would tell
     it apart: https://owasp.org/www-community/attacks/csrf. A page is of this site if its origin is
-    the host that it asks, and that host is ours; WS_ALLOWED_ORIGINS names others. What sends no
-    origin is no browser, and is refused too: it needs a ticket (realtime/tickets.py). Channels' own
-    validator would let in any port of our hosts, and everybody with ALLOWED_HOSTS=*.
+    the host that it asks, by HTTPS if the socket is, and that host is ours; WS_ALLOWED_ORIGINS
+    names others. What sends no origin is no browser, and is refused too: it needs a ticket
+    (realtime/tickets.py). Channels' own validator would let in any port of our hosts, and everybody
+    with ALLOWED_HOSTS=*.
     """
 
     def __init__(self, application) -> None:
@@ -26,7 +27,8 @@ class SameOrigin:
         headers = dict(scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        allowed = origin in contract.WS_ALLOWED_ORIGINS or same(origin, host)
+        secure = scope["scheme"] != "wss" or origin.startswith("https:")
+        allowed = origin in contract.WS_ALLOWED_ORIGINS or (same(origin, host) and secure)
         await (self.application if allowed else WebsocketDenier())(scope, receive, send)
 
 

@@ -12,7 +12,7 @@ it: browsers let nobody set that header. It is never a part of the URL, which is
 import asyncio
 import json
 import logging
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from secrets import token_urlsafe
 
 from channels.auth import get_user
@@ -30,7 +30,7 @@ from realtime.brokers import keep
 from realtime.connections import refuse
 from realtime.hub import hub
 from realtime.leaving import RETRY_AFTER
-from realtime.users import session_of
+from realtime.users import session_of, watch
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def issue(user, session: SessionBase | None = None) -> str:
         holder = {"session": session.session_key}
     else:
         holder = {"login": login(user)}
-    keep(name(ticket), json.dumps(holder), contract.WS_TICKET_SECONDS)
+    kept = masked(ticket, json.dumps(holder).encode()).hex()
+    keep(name(ticket), kept, contract.WS_TICKET_SECONDS)
     return ticket
 
 
@@ -80,13 +81,23 @@ def name(ticket: str) -> str:
     return f"ticket:{sha256(ticket.encode()).hexdigest()}"
 
 
+def masked(ticket: str, content: bytes) -> bytes:
+    """Hide what is kept, such as a session's key, from all who do not have the ticket; or show it.
+
+    A ticket is random and used once: this is a one-time pad.
+    """
+    pad = shake_256(ticket.encode()).digest(len(content))
+    return bytes(a ^ b for a, b in zip(content, pad, strict=True))
+
+
 async def redeem(ticket: str) -> SessionBase | None:
     """Return the session that a ticket stands for, and forget the ticket; None if it is not valid.
 
     Raises:
         redis.RedisError, OSError: Redis does not answer. The ticket may be lost.
     """
-    match json.loads(await hub().broker.take(name(ticket)) or "null"):
+    kept = bytes.fromhex(await hub().broker.take(name(ticket)) or "")
+    match json.loads(masked(ticket, kept) or "null"):
         case {"session": key}:
             return session_of(key)
         case {"login": fields}:
@@ -111,6 +122,7 @@ class Tickets:
         self.others = others
 
     async def __call__(self, scope, receive, send) -> None:
+        watch()  # from before a session is read, so that no log-out after that is missed
         if (ticket := brought(scope["headers"])) is None:
             await self.others(scope, receive, send)
             return

@@ -7,6 +7,7 @@ https://channels.readthedocs.io/en/stable/topics/authentication.html
 import asyncio
 import json
 import logging
+import time
 from collections import defaultdict
 from functools import partial
 from importlib import import_module
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 STREAM = "realtime.users"  # whose sockets are to be looked at, in all processes
 # Seconds between two looks at each, for what nobody is told of: sessions that expire.
 RECHECK_SECONDS = 300
+# Seconds from when its session is read until a socket is watched, at most.
+OPENING = 30
 
 
 class Watch:
@@ -37,13 +40,17 @@ class Watch:
 
     def __init__(self) -> None:
         self.consumers = defaultdict(set)
+        self.named: dict[str, float] = {}  # of late, in the stream, and when
         background(self.follow())
         background(self.look_again())
 
     def remember(self, consumer) -> None:
         """Watch a socket, if somebody has logged in there."""
         if consumer.scope["user"].is_authenticated:
-            self.consumers[str(consumer.scope["user"].pk)].add(consumer)
+            user = str(consumer.scope["user"].pk)
+            self.consumers[user].add(consumer)
+            if user in self.named:  # perhaps after this session was read
+                background(self.look_at(user))
 
     def forget(self, consumer) -> None:
         """Watch a socket no more."""
@@ -66,11 +73,21 @@ class Watch:
             while text := subscription.next():
                 match json.loads(text):
                     case {"data": {"user": user, "session": session}}:
+                        self.note(user)
                         await self.look_at(user, session)
-                    case _:  # some have been missed
+                    case _:  # some are missing, perhaps of a session that is just about to end
+                        await asyncio.sleep(1)
                         await self.look_at_all()
             news.clear()
             await news.wait()
+
+    def note(self, user: str) -> None:
+        """Remember for a while who was named, and no longer."""
+        now = time.monotonic()
+        self.named.pop(user, None)
+        self.named[user] = now
+        while now - (first := next(iter(self.named.items())))[1] > OPENING:
+            del self.named[first[0]]
 
     async def look_again(self) -> None:
         """Look at everybody, one after the other."""

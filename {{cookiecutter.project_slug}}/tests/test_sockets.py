@@ -33,6 +33,14 @@ async def test_a_page_of_another_site_is_refused_before_the_handshake(origin):
         assert (await socket.receive())["type"] == "websocket.close"
 
 
+@pytest.mark.parametrize(("origin", "answer"), [("https", "accept"), ("http", "close")])
+async def test_a_page_that_came_in_the_clear_opens_no_socket_by_https(origin, answer):
+    headers = [(b"host", b"testserver"), (b"origin", f"{origin}://testserver".encode())]
+    scope = {"type": "websocket", "scheme": "wss", "path": "/ws/echo/", "headers": headers}
+    async with running(application, scope | {"query_string": b""}) as socket:
+        assert (await socket.receive())["type"] == f"websocket.{answer}"
+
+
 async def test_a_host_that_is_not_ours_is_refused_whatever_the_origin(settings):
     settings.ALLOWED_HOSTS = ["another.example"]
     async with connect("/ws/echo/") as socket:

@@ -1,5 +1,7 @@
 """Sockets of users who may not have them any more."""
 
+import asyncio
+
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
@@ -8,6 +10,7 @@ from django.test import Client
 
 from realtime import users
 from realtime.consumers import CloseCode
+from realtime.seats import Seats
 from tests.sockets import Socket, connect
 
 
@@ -60,6 +63,21 @@ async def test_logging_out_closes_the_sockets_of_that_browser_and_no_others(ada)
         assert await ended(here) == CloseCode.NOT_AUTHENTICATED
         await there.send('{"text": "still here"}')
         assert await there.hear("message")
+
+
+async def test_a_socket_that_is_opened_amid_a_log_out_is_closed(ada, monkeypatch):
+    take = Seats.take
+
+    async def take_amid_log_out(seats: Seats, user: str) -> bool:
+        await sync_to_async(ada.post)("/accounts/logout/")
+        await asyncio.sleep(0.05)  # until this process has heard of it
+        return await take(seats, user)
+
+    async with connect("/ws/echo/", client=ada) as socket:  # so that it listens
+        await socket.accepted()
+    monkeypatch.setattr(Seats, "take", take_amid_log_out)
+    async with connect("/ws/lobby/", client=ada) as socket:
+        assert await ended(socket) == CloseCode.NOT_AUTHENTICATED
 
 
 async def test_logging_in_elsewhere_closes_nothing(ada):
