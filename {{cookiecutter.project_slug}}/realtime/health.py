@@ -35,12 +35,12 @@ if contract.REDIS_URL:
 
 
 async def healthy(name: str) -> bool:
-    """Whether this check passes in time; why not is logged, for the caller may be a stranger."""
+    """Whether this check passes in time. Why not is logged: the caller may be a stranger."""
     try:
         async with asyncio.timeout(TIMEOUT):
             await CHECKS[name]()
-    except Exception:
-        logger.warning("%s is not ready", name, exc_info=True)
+    except Exception as error:
+        logger.warning("%s is not ready: %r", name, error)
         return False
     return True
 

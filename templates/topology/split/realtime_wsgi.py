@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from http import HTTPStatus
+from threading import Lock
 
 from config import contract
 from realtime.health import readiness
@@ -51,6 +53,17 @@ class Health:
 
     def __init__(self, application) -> None:
         self.application = application
+        self.asking = Lock()
+        self.known: tuple[int, dict[str, bool]] = (503, {})
+        self.known_until = 0.0
+
+    def readiness(self) -> tuple[int, dict[str, bool]]:
+        """Ask once a second, for all who want to know: anybody may, and be many."""
+        with self.asking:
+            if time.monotonic() > self.known_until:
+                self.known = asyncio.run(readiness())
+                self.known_until = time.monotonic() + 1
+            return self.known
 
     def __call__(self, environ, start_response):
         match environ["PATH_INFO"]:
@@ -59,7 +72,7 @@ class Health:
             case "/readyz" if environ.get(DRAINING) or contract.DRAIN_FILE.exists():
                 return respond(start_response, 503, {"draining": True, "sockets": 0})
             case "/readyz":
-                return respond(start_response, *asyncio.run(readiness()))
+                return respond(start_response, *self.readiness())
             case _:
                 return self.application(environ, start_response)
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
 
@@ -95,9 +96,26 @@ def test_health_is_told_whatever_the_host(transactional_db, monkeypatch):
         raise ConnectionRefusedError
 
     monkeypatch.setitem(health.CHECKS, "redis", refuse)
-    status, body = call(application, "/readyz")
+    status, body = call(wsgi.Health(application), "/readyz")
     assert status == "503 Service Unavailable"
     assert json.loads(body) == {"database": True, "redis": False}
+
+
+def test_health_asks_once_a_second_for_all_who_want_to_know(monkeypatch):
+    asked = []
+
+    async def ask() -> None:
+        asked.append("")
+
+    monkeypatch.setattr(health, "CHECKS", {"database": ask})
+    watcher = wsgi.Health(application)
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda _: call(watcher, "/readyz")[0], range(20)))
+    assert answers == ["200 OK"] * 20
+    assert len(asked) == 1
+    watcher.known_until = 0
+    call(watcher, "/readyz")
+    assert len(asked) == 2
 
 
 def test_a_process_on_its_way_out_is_not_ready_nor_is_one_that_is_drained_by_hand(
