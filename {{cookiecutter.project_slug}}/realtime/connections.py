@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 AFTER_MS = 1_000
 # What consumers may take for their disconnect() before the server is told to end.
 LEAVE_SECONDS = 5
+# Seconds for which a client may have saved up what it may send.
+BURST = 20
 # Between two looks at whether `manage.py drain` wants something.
 LOOK_SECONDS = 1
 
@@ -27,6 +30,7 @@ class Connections:
 
     - One more than `most` is answered 503. Servers count differently, or not at all; some refuse
       pages for the sake of WebSockets.
+    - A socket whose client sends more than WS_MESSAGE_RATE is closed with 4429.
     - SIGTERM drains it: the sockets are sent away, one after the other, and what their consumers do
       on a disconnect is done, before the server gets the signal. Most servers would drop them.
     - After about `requests` requests the process drains itself, and ends.
@@ -163,11 +167,13 @@ class Socket:
         "_away",
         "_closing",
         "_code",
+        "_counted_at",
         "_has_subprotocol",
         "_open",
         "_receive",
         "_receiving",
         "_send",
+        "_tokens",
     )
 
     def __init__(self, receive, send) -> None:
@@ -179,20 +185,34 @@ class Socket:
         self._code: CloseCode | None = None
         self._closing: asyncio.Task | None = None
         self._receiving: asyncio.Task | None = None
+        # https://en.wikipedia.org/wiki/Token_bucket
+        self._tokens: float = BURST * contract.WS_MESSAGE_RATE
+        self._counted_at = time.monotonic()
 
     async def receive(self) -> dict:
         """Return what the server has next, or that the socket was given up."""
         if not self._code:
             self._receiving = asyncio.current_task()
             try:
-                return await self._receive()
+                message = await self._receive()
+                if message["type"] != "websocket.receive" or self._may_come():
+                    return message
             except asyncio.CancelledError:
                 if not self._code:
                     raise
                 self._receiving.uncancel()
             finally:
                 self._receiving = None
-        return {"type": "websocket.disconnect", "code": self._code}
+            if self._send:
+                self.give_up(self._send, CloseCode.TOO_MANY)
+        return {"type": "websocket.disconnect", "code": self._code or CloseCode.TOO_MANY}
+
+    def _may_come(self) -> bool:
+        """Count a message, and say whether that is one too many."""
+        now, rate = time.monotonic(), contract.WS_MESSAGE_RATE
+        self._tokens = min(self._tokens + (now - self._counted_at) * rate, BURST * rate) - 1
+        self._counted_at = now
+        return self._tokens >= 0
 
     async def send(self, message: dict) -> None:
         """Pass on what the application sends, until the socket is closed, sent away, or gone.

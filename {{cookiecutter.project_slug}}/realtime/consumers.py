@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import time
 from collections import deque
 from enum import IntEnum
 from urllib.parse import parse_qs
@@ -23,8 +22,6 @@ logger = logging.getLogger(__name__)
 # Messages of a client that wait behind the one being handled; together they are at most as large as
 # two of the largest.
 MAX_QUEUED = 100
-# Seconds for which a client may have saved up what it may send.
-BURST = 20
 # Streams of which a client may say where it was.
 MAX_POSITIONS = 100
 # Seconds that a handler has to finish when its client has left.
@@ -127,8 +124,7 @@ class Consumer(AsyncWebsocketConsumer):
     - What is published in a stream is sent to the client, from where it was when it had lost its
       connection. One that reads too slowly is closed with 4408, and goes on from there.
     - Messages of the client are handled one after the other, beside the loop that receives them: a
-      handler may take its time. Too many, for too long, close the socket with 4429; what is no
-      object with 4409.
+      handler may take its time. What is no object closes the socket with 4409.
     - An exception in a handler closes with 4500, and is logged; Refused closes with its own code.
     - When its user logs out, is deactivated or gets another password, it is closed with 4401.
     """
@@ -143,9 +139,6 @@ class Consumer(AsyncWebsocketConsumer):
         self.handling: asyncio.Task | None = None
         self.sending: asyncio.Task | None = None
         self.closed = False
-        # https://en.wikipedia.org/wiki/Token_bucket
-        self.tokens: float = BURST * contract.WS_MESSAGE_RATE
-        self.counted_at = time.monotonic()
 
     # For subclasses to call, or to define
 
@@ -211,8 +204,6 @@ class Consumer(AsyncWebsocketConsumer):
             case "websocket.disconnect":
                 await self.leave(message["code"])
                 raise StopConsumer
-            case "websocket.receive" if not self.may_come():
-                await self.close(CloseCode.TOO_MANY)
             case _ if not self.closed:
                 self.inbox.append(message)
                 self.waiting += size(message)
@@ -220,13 +211,6 @@ class Consumer(AsyncWebsocketConsumer):
                     self.handling = asyncio.create_task(self.handle())
                 if len(self.inbox) >= MAX_QUEUED or self.waiting > contract.WS_MAX_MESSAGE_BYTES:
                     await asyncio.wait([self.handling])
-
-    def may_come(self) -> bool:
-        """Count a message, and say whether that is one too many."""
-        now, rate = time.monotonic(), contract.WS_MESSAGE_RATE
-        self.tokens = min(self.tokens + (now - self.counted_at) * rate, BURST * rate) - 1
-        self.counted_at = now
-        return self.tokens >= 0
 
     async def handle(self) -> None:
         """Handle what has come, in order."""

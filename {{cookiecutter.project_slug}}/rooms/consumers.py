@@ -21,8 +21,8 @@ class RoomConsumer(Consumer):
     async def connect(self) -> None:
         await super().connect()
         self.require_login()
-        room = self.scope["url_route"]["kwargs"]["room"]
-        await self.send_json({"type": "welcome", "replica": REPLICA})
+        room, user = self.scope["url_route"]["kwargs"]["room"], self.scope["user"]
+        await self.send_json({"type": "welcome", "you": user.get_username(), "replica": REPLICA})
         await self.subscribe(f"room.{room}", present=True)
 
     async def receive_json(self, content: dict) -> None:

@@ -35,6 +35,13 @@ async def stay(scope, receive, send) -> None:
         pass
 
 
+async def echo(scope, receive, send) -> None:
+    """Accept, then send back what comes, until the disconnect."""
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] != "websocket.disconnect":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 async def opened(limited: Connections, **scope: object) -> tuple[Peer, asyncio.Task]:
     """Open a socket."""
     peer = Peer()
@@ -119,6 +126,30 @@ async def test_a_peer_that_does_not_read_is_given_up_and_the_application_told(mo
     reading.set()
     await running
     assert sent[-1]["code"] == CloseCode.TOO_SLOW
+
+
+async def test_who_sends_too_much_is_closed(monkeypatch):
+    monkeypatch.setattr(contract, "WS_MESSAGE_RATE", 5)
+    monkeypatch.setattr(connections, "BURST", 2)
+    peer, running = await opened(Connections(echo))
+    for _ in range(11):
+        peer.events.put_nowait({"type": "websocket.receive", "text": "hello"})
+    await running
+    assert [message["type"] for message in peer.sent[1:-1]] == ["websocket.send"] * 10
+    assert peer.sent[-1]["code"] == CloseCode.TOO_MANY
+
+
+async def test_who_has_sent_much_may_send_more_after_a_while(monkeypatch):
+    monkeypatch.setattr(contract, "WS_MESSAGE_RATE", 50)
+    monkeypatch.setattr(connections, "BURST", 2)
+    peer, running = await opened(Connections(echo))
+    for number in range(102):
+        if number == 99:
+            await asyncio.sleep(0.1)
+        peer.events.put_nowait({"type": "websocket.receive", "text": "hello"})
+    await asyncio.sleep(0.01)
+    assert [message["type"] for message in peer.sent[1:]] == ["websocket.send"] * 102
+    running.cancel()
 
 
 async def test_nothing_is_sent_to_a_socket_that_was_closed():

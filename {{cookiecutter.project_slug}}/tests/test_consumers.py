@@ -220,28 +220,6 @@ async def test_no_more_bytes_wait_than_one_message_may_have_and_one_more(monkeyp
     assert max(waiting) <= 200
 
 
-async def test_who_sends_too_much_is_closed(monkeypatch):
-    monkeypatch.setattr(contract, "WS_MESSAGE_RATE", 5)
-    monkeypatch.setattr(consumers, "BURST", 2)
-    async with opened() as socket:
-        for _ in range(10):
-            await socket.send("{}")
-            assert await socket.hear("answer")
-        await socket.send("{}")
-        assert await closed(socket) == CloseCode.TOO_MANY
-
-
-async def test_who_has_sent_much_may_send_more_after_a_while(monkeypatch):
-    monkeypatch.setattr(contract, "WS_MESSAGE_RATE", 50)
-    monkeypatch.setattr(consumers, "BURST", 2)
-    async with opened() as socket:
-        for number in range(102):
-            if number == 99:
-                await asyncio.sleep(0.1)
-            await socket.send("{}")
-            assert await socket.hear("answer")
-
-
 async def test_who_reads_too_slowly_is_closed_and_goes_on_from_there(monkeypatch):
     monkeypatch.setattr(contract, "HISTORY_LENGTH", 5)
     blocked = asyncio.Event()

@@ -17,7 +17,7 @@ from tests.sockets import Socket, connect
 async def enter(socket: Socket) -> dict:
     """Wait until a socket follows its room, and return what it is told of that."""
     await socket.accepted()
-    await socket.hear("welcome")
+    assert (await socket.hear("welcome"))["you"] == "ada"
     return await socket.hear("subscribed")
 
 

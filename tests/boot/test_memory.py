@@ -1,0 +1,134 @@
+"""What takes memory by the doing of one client, and leaves enough for the others."""
+
+import json
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from websockets import ConnectionClosed
+from websockets.sync.client import ClientConnection
+
+from tests.stack import Room, Stack, eventually
+
+# What .env.example has for one client and one message, unless it is changed.
+CLIENT_MAX_SOCKETS = 2000
+WS_MAX_MESSAGE_BYTES = 65_536
+# Of what is said in a room: 2000 characters, each of them four bytes.
+LONG = "\N{SLIGHTLY SMILING FACE}" * 2000
+
+
+@pytest.fixture
+def _open_files() -> Iterator[None]:
+    """As many open files for this process as it may have."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+def unfinished(address: str, host: str) -> socket.socket:
+    """Open a socket and send it the largest message, but for the last byte."""
+    client = socket.create_connection((address, 8080), timeout=20)
+    request = (
+        f"GET /ws/echo/ HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    client.sendall(request.encode())
+    assert client.recv(1024).startswith(b"HTTP/1.1 101 ")
+    # A final frame of text, masked with zeros: https://www.rfc-editor.org/rfc/rfc6455#section-5.2
+    head = b"\x81\xff" + WS_MAX_MESSAGE_BYTES.to_bytes(8) + bytes(4)
+    client.sendall(head + b"x" * (WS_MAX_MESSAGE_BYTES - 1))
+    return client
+
+
+@pytest.mark.usefixtures("_open_files")
+@pytest.mark.only(topology="single")
+def test_all_sockets_of_a_client_with_unfinished_messages_bring_no_replica_down(stack):
+    (nginx,) = stack.containers("nginx")
+    networks = nginx.attrs["NetworkSettings"]["Networks"].items()
+    (address,) = [at["IPAddress"] for name, at in networks if name.endswith("_default")]
+    starts = [app.attrs["State"]["StartedAt"] for app in stack.replicas()]
+    with ExitStack() as sockets:
+        for _ in range(CLIENT_MAX_SOCKETS):
+            sockets.enter_context(unfinished(address, f"localhost:{stack.port}"))
+        for app in stack.replicas():
+            memory = app.stats(stream=False)["memory_stats"]
+            assert memory["usage"] < memory["limit"] * 0.75
+        with stack.socket("/ws/echo/") as echo:
+            echo.send("hello")
+            assert echo.recv(timeout=20) == "hello"
+    assert [app.attrs["State"]["StartedAt"] for app in stack.replicas()] == starts
+
+
+def ask_again_and_again(echo: ClientConnection, times: int) -> None:
+    """Send something and get it back. Raises websockets.ConnectionClosed when that is too much."""
+    for _ in range(times):
+        echo.send("hello")
+        echo.recv(timeout=20)
+
+
+def test_a_client_that_sends_too_much_is_closed_even_where_nobody_has_logged_in(stack):
+    with stack.socket("/ws/echo/") as echo:
+        ask_again_and_again(echo, 1000)
+        with pytest.raises(ConnectionClosed) as closed:
+            ask_again_and_again(echo, 1000)
+    assert closed.value.rcvd.code == 4429
+
+
+@contextmanager
+def little_memory(stack: Stack, more: int) -> Iterator[None]:
+    """Give Redis so many bytes more than it needs now, and no others."""
+    (redis,) = stack.containers("redis")
+
+    def cli(*command: str) -> str:
+        return redis.exec_run(["redis-cli", *command])[1].decode()
+
+    used = int(cli("info", "memory").partition("used_memory:")[2].split()[0])
+    assert cli("config", "set", "maxmemory", str(used + more)) == "OK\n"
+    evicted = evictions(stack)
+    yield
+    assert evictions(stack) > evicted
+    assert cli("config", "set", "maxmemory", "200mb") == "OK\n"
+    cli("flushall")
+
+
+def evictions(stack: Stack) -> int:
+    """Return how many keys Redis has given up so far for want of memory."""
+    (redis,) = stack.containers("redis")
+    info = redis.exec_run(["redis-cli", "info", "stats"])[1].decode()
+    return int(info.partition("evicted_keys:")[2].split()[0])
+
+
+def hears(room: Room) -> None:
+    """Wait until somebody is told of a message, or that some are lost."""
+    while json.loads(room.connection.recv(timeout=20))["type"] not in ("message", "subscribed"):
+        pass
+
+
+def test_somebody_who_fills_redis_stops_nobody_else(stack):
+    ada, bob = stack.browser("ada"), stack.browser("bob")
+    with little_memory(stack, 2 * 1024**2), ExitStack() as rooms:
+        elsewhere = rooms.enter_context(stack.room("elsewhere", bob))
+        for number in range(30):
+            flooded = rooms.enter_context(stack.room(f"flooded{number}", ada))
+            for _ in range(20):
+                flooded.say(LONG)
+            for _ in range(20):
+                assert flooded.hear() == ("ada", LONG)
+        elsewhere.say("somebody there?")
+        hears(elsewhere)
+        elsewhere.say("hello")
+        assert elsewhere.hear() == ("bob", "hello")
+        with stack.room("new", bob) as new:
+            new.say("hello")
+            assert new.hear() == ("bob", "hello")
+        form = {"csrfmiddlewaretoken": bob.cookies["csrftoken"]}
+        assert bob.post("/accounts/ticket/", data=form).status_code == 200
+        assert bob.post("/accounts/logout/", data=form).status_code == 302
+        with pytest.raises(ConnectionClosed) as closed:
+            elsewhere.hear_of("goodbye")
+        assert closed.value.rcvd.code == 4401
+    eventually("ready", lambda: stack.browser().get("/readyz").status_code == 200)
