@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from config import contract
 from config.logs import LOGGING
+from serve.unfinished import TRY_AGAIN_LATER, unfinished
 
 # What a request takes from the connection to the first byte, with time to spare.
 ON_ITS_WAY = 0.5  # seconds
@@ -80,7 +81,25 @@ class Socket(ws_protocol.WebSocketProtocol):
         self.transport.unregisterProducer()  # the HTTP channel that this was
         self.transport.registerProducer(self.flow, True)
 
+    def onMessageBegin(self, isBinary: bool) -> None:
+        super().onMessageBegin(isBinary)
+        self.held = 0
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        super().onMessageFrameData(payload)
+        self.held += sys.getsizeof(payload)  # each piece, however small, waits as it came
+        unfinished.hold(self, self.held)
+
+    def onMessageEnd(self) -> None:
+        unfinished.hold(self, 0)
+        super().onMessageEnd()
+
+    def give_up_message(self) -> None:
+        self.frame_data, self.message_data = [], []
+        self._fail_connection(*TRY_AGAIN_LATER)
+
     def connectionLost(self, reason: failure.Failure) -> None:
+        unfinished.hold(self, 0)
         super().connectionLost(reason)
         if self.flow:
             self.flow.resumeProducing()

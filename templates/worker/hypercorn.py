@@ -21,6 +21,7 @@ from wsproto.frame_protocol import CloseReason
 
 from config import contract
 from config.logs import LOGGING
+from serve.unfinished import TRY_AGAIN_LATER, unfinished
 
 # What a request takes from the connection to the first byte, with time to spare.
 ON_ITS_WAY = 0.5  # seconds
@@ -54,6 +55,7 @@ class Socket(WSStream):
         await super().handle(event)
         if self.closed:
             self.gone.set()
+            unfinished.hold(self, 0)
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():
@@ -74,8 +76,10 @@ class Socket(WSStream):
             self.buffer.extend(event)
         except FrameTooLargeError:
             self.buffer.clear()
+            unfinished.hold(self, 0)
             await self._send_wsproto_event(CloseConnection(CloseReason.MESSAGE_TOO_BIG))
             return
+        unfinished.hold(self, 0 if event.message_finished else self.buffer.length)
         if event.message_finished:
             await self.app_put(self.buffer.to_message())
             self.buffer.clear()
@@ -85,6 +89,11 @@ class Socket(WSStream):
         # https://github.com/pgjones/hypercorn/issues/307
         self.handshake.extensions = None
         await super()._accept(message)
+
+    def give_up_message(self) -> None:
+        self.buffer.clear()
+        close = self._send_wsproto_event(CloseConnection(*TRY_AGAIN_LATER))
+        self.giving_up = asyncio.create_task(close)
 
     async def _send_wsproto_event(self, event) -> None:
         if isinstance(event, CloseConnection):

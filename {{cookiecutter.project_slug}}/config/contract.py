@@ -106,7 +106,7 @@ MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 10 * 1024**2, validate=at_least_1)
 
 # WebSockets
 WS_ALLOWED_ORIGINS = parse("WS_ALLOWED_ORIGINS", commas)
-WS_MAX_MESSAGE_BYTES = env.int("WS_MAX_MESSAGE_BYTES", 64 * 1024, validate=at_least_1)
+WS_MAX_MESSAGE_BYTES = env.int("WS_MAX_MESSAGE_BYTES", 1024**2, validate=at_least_1)
 WS_PING_INTERVAL = env.int("WS_PING_INTERVAL", 20, validate=at_least_1)
 WS_PING_TIMEOUT = env.int("WS_PING_TIMEOUT", 20, validate=at_least_1)
 WS_SEND_TIMEOUT = env.int("WS_SEND_TIMEOUT", 10, validate=at_least_1)
