@@ -41,6 +41,20 @@ for address in sys.argv[1:]:
 print(json.dumps(found))
 """
 
+# Prints what Postgres answers to a query of a role that has the application's password.
+ASKED = """
+import json, psycopg, sys
+user, query = sys.argv[1:]
+with open("/run/secrets/postgres_password") as file:
+    password = file.read().strip()
+try:
+    with psycopg.connect(host="postgres", dbname="app", user=user, password=password) as database:
+        answer = database.execute(query)
+        print(json.dumps(answer.fetchall() if answer.description else [answer.statusmessage]))
+except psycopg.Error as error:
+    print(json.dumps([str(error)]))
+"""
+
 
 def python(container: Container, script: str, *arguments: str) -> list[str]:
     """Run a script in a container and return the list that it prints."""
@@ -86,6 +100,30 @@ def test_only_the_proxy_has_a_way_out_and_it_does_not_know_where_the_data_is(sta
     for service in ("redis", "postgres"):
         assert nginx.exec_run(["getent", "hosts", service])[0] != 0
     assert nginx.exec_run(["getent", "hosts", "app"])[0] == 0
+
+
+@pytest.mark.only(database="postgres")
+def test_the_application_is_no_superuser_of_postgres(stack):
+    rights = "rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+    query = f"SELECT rolname, {rights} FROM pg_roles WHERE rolname = current_user"
+    for app in stack.replicas():
+        assert python(app, ASKED, "app", query) == [["app", *[False] * 5]]
+
+
+@pytest.mark.only(database="postgres")
+def test_no_query_runs_a_program_where_postgres_is(stack):
+    for app in stack.replicas():
+        (refusal,) = python(app, ASKED, "app", "COPY (SELECT 1) TO PROGRAM 'true'")
+        assert "permission denied" in refusal
+
+
+@pytest.mark.only(database="postgres")
+def test_the_password_of_the_application_lets_nobody_else_into_postgres(stack):
+    app = stack.containers("app")[0]
+    roles = python(app, ASKED, "app", "SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY 1")
+    assert roles == [["app"], ["postgres"]]
+    (refusal,) = python(app, ASKED, "postgres", "SELECT 1")
+    assert 'password authentication failed for user "postgres"' in refusal
 
 
 def secrets(stack: Stack) -> list[str]:
