@@ -10,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 
+import docker
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from tests.baking import bake
+from tests.conftest import slug
 from tests.grid.test_life import answers, restart
 from tests.stack import Room, Stack, cookie_header, eventually, run
 
@@ -93,16 +96,15 @@ def test_what_was_backed_up_is_restored_when_the_volume_is_lost(stack):
 
 
 def connections(stack: Stack, service: str | None = None) -> int:
-    """Return how many connections Postgres has, but for that of this question.
+    """Return how many connections Postgres has from other containers.
 
     Args:
         stack: where.
         service: whose connections count; all do if none is named.
     """
     (postgres,) = stack.containers("postgres")
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND pid <> pg_backend_pid()"
-    )
+    # Neither that of this question, by the socket, nor that of a health check.
+    query = "SELECT count(*) FROM pg_stat_activity WHERE client_addr <> '127.0.0.1'"
     if service:
         networks = [app.attrs["NetworkSettings"]["Networks"] for app in stack.containers(service)]
         addresses = [network[f"{stack.project.name}_back"]["IPAddress"] for network in networks]
@@ -195,3 +197,28 @@ def test_postgres_may_be_killed_and_come_back(stack):
     stack.compose("start", "postgres")
     eventually("ready again", lambda: stack.browser().get("/readyz").status_code == 200)
     assert [browser.get("/rooms/pages/").status_code for _ in range(20)] == [200] * 20
+
+
+@pytest.mark.only(database="postgres")
+def test_a_database_that_was_made_by_half_is_not_healthy(stack, combination, tmp_path):
+    half = Stack(bake(tmp_path, project_slug=slug("half", combination), **combination))
+    script = half.project / "postgres.sql"
+    made, last, database = script.read_text().rpartition("CREATE DATABASE")
+    script.write_text(f"{made}SELECT 1 / 0;\n{last}{database}")
+    try:
+        half.compose("up", "--detach", "postgres")
+        (postgres,) = half.containers("postgres")
+
+        def succeeds(*command: str) -> bool:
+            try:
+                return postgres.exec_run(command)[0] == 0
+            except docker.errors.APIError:  # between two starts
+                return False
+
+        # The image takes it for made, and does not run the script again.
+        eventually("the next start", lambda: succeeds("pg_isready", "--host=127.0.0.1"))
+        assert "division by zero" in postgres.logs().decode()
+        _, *probe = postgres.attrs["Config"]["Healthcheck"]["Test"]
+        assert not succeeds(*probe)
+    finally:
+        half.down()
