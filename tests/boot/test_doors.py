@@ -228,13 +228,11 @@ def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
     with ExitStack() as closing:
         half = []
         for _ in range(10_000):
-            # Not by the published port, whose proxy would run out of files first.
-            connection = closing.enter_context(socket.create_connection((address, 8080), timeout=5))
-            connection.sendall(b"GET /?half=")
-            half.append(connection)
+            half.append(connect())
+            half[-1].sendall(headers.encode())
         started = time.monotonic()
-        still_open = sum(not cut(connection) for connection in half)
-        assert still_open > 9_000
+        assert sum(not cut(connection) for connection in half) > 9_000
+        assert not any(cut(connection) for connection in uploads)
         for _ in range(5):
             stack.browser().get("/").raise_for_status()
             assert handshake(stack) == 101
@@ -252,3 +250,16 @@ def test_who_promises_a_body_and_sends_none_is_cut(stack):
         started = time.monotonic()
         eventually("the connection is cut", lambda: cut(client), 25)
         assert time.monotonic() - started > 15
+    """Each with as many headers as it may have, while uploads take all of the room for them."""
+    most = 10 * 1024**2
+    upload = f"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {most}\r\n\r\n"
+    headers = "GET / HTTP/1.1\r\nHost: localhost\r\n" + f"X-Half: {'x' * 5600}\r\n" * 2
+
+        def connect() -> socket.socket:
+            # Not by the published port, whose proxy would run out of files first.
+            return closing.enter_context(socket.create_connection((address, 8080), timeout=5))
+
+        uploads = [connect() for _ in range(12)]
+        for connection in uploads:
+            connection.sendall(upload.encode() + b"x" * (most - 1))
+    assert "exited on signal" not in "".join(stack.logs("nginx"))
