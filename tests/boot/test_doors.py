@@ -6,9 +6,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Barrier
 
 import httpx
 import pytest
@@ -89,6 +92,53 @@ def test_log_ins_of_one_client_are_limited_and_nothing_else_of_it_is(stack):
         # One line for each, in the access log.
         assert [line["status"] for line in stack.json_logs("nginx")].count(429) == 3
         assert not [line for line in stack.logs("nginx") if "limiting" in line]
+
+
+class Guesser:
+    """Somebody who tries wrong passwords for a user of their own."""
+
+    def __init__(self, stack: Stack, username: str):
+        stack.add_user(username)
+        self.stack, self.username, self.browser = stack, username, stack.browser()
+        self.browser.get("/accounts/login/").raise_for_status()
+
+    def guess(self, patience: float = 20) -> int | None:
+        """Return the status, or None after so many seconds."""
+        form = {"username": self.username, "password": "guessed"}
+        form["csrfmiddlewaretoken"] = self.browser.cookies["csrftoken"]
+        try:
+            return self.browser.post("/accounts/login/", data=form, timeout=patience).status_code
+        except httpx.ReadTimeout:
+            return None
+
+    def compared(self) -> int:
+        """Return how many passwords axes has counted.
+
+        Statuses do not tell: 429 is the answer to the fifth one, too, and to those after it.
+        """
+        of_user = f"AccessAttempt.objects.filter(username={self.username!r})"
+        code = "from axes.models import AccessAttempt; "
+        code += f"print(sum(attempt.failures_since_start for attempt in {of_user}))"
+        return int(self.stack.manage("shell", "-v0", "-c", code))
+
+
+def test_of_passwords_that_come_at_the_same_moment_few_are_compared(stack):
+    trudy, everybody = Guesser(stack, "trudy"), Barrier(31)
+
+    def guess(_: int) -> int | None:
+        everybody.wait()
+        return trudy.guess()
+
+    with ThreadPoolExecutor(31) as pool:
+        statuses = set(pool.map(guess, range(31)))
+    assert 1 <= trudy.compared() <= 4 + 3  # of three at a time, before the fifth one is counted
+    assert statuses <= {200, 429}
+
+
+def test_who_hangs_up_has_no_more_passwords_compared(stack):
+    mallory = Guesser(stack, "mallory")
+    assert None in {mallory.guess(patience=0.03) for _ in range(20)}
+    assert 1 <= eventually("a password is compared", mallory.compared) <= 4 + 3
 
 
 def test_open_sockets_of_one_client_are_limited(stack):
@@ -180,6 +230,25 @@ def paused(containers: list[Container]) -> Iterator[None]:
             container.reload()
             if container.status == "paused":
                 container.unpause()
+
+
+def test_probes_of_one_client_at_a_time_are_limited(stack, root):
+    paths = ["/livez", "/readyz"]
+    if stack.pages != "app":  # where sockets are apart
+        paths += ["/ws/livez", "/ws/readyz"]
+    peer = root.get("/whoami/").json()["client"]
+
+    def probe(number: int) -> int:
+        other = {"X-Forwarded-For": "203.0.113.8"} if number == 0 else {}
+        return stack.browser().get(paths[number % len(paths)], headers=other).status_code
+
+    with stack.nginx(FRONT_PROXIES=peer), ThreadPoolExecutor(31) as pool:
+        with paused(stack.replicas()):
+            asked = [pool.submit(probe, number) for number in range(31)]
+            eventually("ten are refused", lambda: sum(one.done() for one in asked) == 10, 5)
+            assert {one.result() for one in asked if one.done()} == {429}
+            assert not asked[0].done()
+        assert Counter(one.result() for one in asked) == {200: 21, 429: 10}
 
 
 def test_no_log_has_what_a_url_says_after_the_question_mark_even_of_what_failed(stack):
