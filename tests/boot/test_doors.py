@@ -258,6 +258,18 @@ def test_no_log_has_what_a_url_says_after_the_question_mark_even_of_what_failed(
         with pytest.raises(InvalidStatus) as refused, stack.socket("/ws/echo/?hidden=socket"):
             pass
     assert (lost.status_code, refused.value.response.status_code) == (504, 504)
+    stack.compose("kill", *stack.services)
+    try:
+        for path in ("/readyz", "/static/missing.css"):
+            assert stack.browser().get(f"{path}?hidden=gone").status_code in {502, 504}
+    finally:
+        stack.compose("up", "--detach", "--wait", "--no-recreate")
+    too_large = b"x" * (10 * 1024**2 + 1)
+    for path, host in {"/static/x": "localhost", "/readyz": "localhost", "/": "a.example"}.items():
+        answer = stack.browser().post(
+            f"{path}?hidden=upload", content=too_large, headers={"Host": host}
+        )
+        assert answer.status_code == 413
     failed = [
         (line["path"], line["upstream_status"].split(", ")[-1])
         for line in stack.json_logs("nginx", since=before)
@@ -265,6 +277,9 @@ def test_no_log_has_what_a_url_says_after_the_question_mark_even_of_what_failed(
     assert {("/", "504"), ("/ws/echo/", "504")} <= set(failed)
     assert "hidden" not in "".join(stack.logs("nginx", since=before))
     eventually("an answer", lambda: stack.browser().get("/readyz").status_code == 200)
+    with stack.nginx(ROOT_PATH="/chat"):
+        assert stack.browser().get("/outside?hidden=path").status_code == 404
+        assert "hidden" not in "".join(stack.logs("nginx"))
 
 
 @pytest.fixture
@@ -290,11 +305,23 @@ def cut(connection: socket.socket) -> bool:
 @pytest.mark.usefixtures("_files")
 @pytest.mark.only(asgi_server="uvicorn", topology="single")
 def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
+    """Each with as many headers as it may have, while uploads take all of the room for them."""
     (nginx,) = stack.containers("nginx")
     workers = nginx.exec_run(["cat", "/proc/1/task/1/children"]).output
     networks = nginx.attrs["NetworkSettings"]["Networks"].items()
     (address,) = [at["IPAddress"] for name, at in networks if name.endswith("_default")]
+    most = 10 * 1024**2
+    upload = f"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {most}\r\n\r\n"
+    headers = "GET / HTTP/1.1\r\nHost: localhost\r\n" + f"X-Half: {'x' * 5600}\r\n" * 2
     with ExitStack() as closing:
+
+        def connect() -> socket.socket:
+            # Not by the published port, whose proxy would run out of files first.
+            return closing.enter_context(socket.create_connection((address, 8080), timeout=5))
+
+        uploads = [connect() for _ in range(12)]
+        for connection in uploads:
+            connection.sendall(upload.encode() + b"x" * (most - 1))
         half = []
         for _ in range(10_000):
             half.append(connect())
@@ -310,6 +337,7 @@ def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
     nginx.reload()
     assert nginx.health == "healthy"
     assert nginx.exec_run(["cat", "/proc/1/task/1/children"]).output == workers
+    assert "exited on signal" not in "".join(stack.logs("nginx"))
 
 
 @pytest.mark.only(asgi_server="uvicorn", topology="single")
@@ -319,16 +347,3 @@ def test_who_promises_a_body_and_sends_none_is_cut(stack):
         started = time.monotonic()
         eventually("the connection is cut", lambda: cut(client), 25)
         assert time.monotonic() - started > 15
-    """Each with as many headers as it may have, while uploads take all of the room for them."""
-    most = 10 * 1024**2
-    upload = f"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {most}\r\n\r\n"
-    headers = "GET / HTTP/1.1\r\nHost: localhost\r\n" + f"X-Half: {'x' * 5600}\r\n" * 2
-
-        def connect() -> socket.socket:
-            # Not by the published port, whose proxy would run out of files first.
-            return closing.enter_context(socket.create_connection((address, 8080), timeout=5))
-
-        uploads = [connect() for _ in range(12)]
-        for connection in uploads:
-            connection.sendall(upload.encode() + b"x" * (most - 1))
-    assert "exited on signal" not in "".join(stack.logs("nginx"))

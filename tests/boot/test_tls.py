@@ -175,6 +175,20 @@ def test_http_leads_to_https_but_for_probes_and_what_an_authority_asks(site):
 
 
 @nginx_alone
+def test_no_log_has_what_a_url_says_after_the_question_mark_on_the_way_to_https_either(site):
+    before = time.time()
+    too_large = b"x" * (10 * 1024**2 + 1)
+    for host in ("localhost", "a.example"):
+        headers = {"Host": host}
+        answer = site.stack.browser().post("/?hidden=http", content=too_large, headers=headers)
+        assert answer.status_code == 413
+    url = f"{site.origin}/static/x?hidden=https"
+    answer = httpx.post(url, content=too_large, verify=site.tls)
+    assert answer.status_code == 413
+    assert "hidden" not in "".join(site.stack.logs("nginx", since=before))
+
+
+@nginx_alone
 def test_the_usual_port_is_not_named(site):
     options = ["--rm", "--no-deps", "--env=HTTPS_PORT=443", "nginx"]
     configuration = site.stack.compose("run", *options, "nginx", "-T", "-c", "/tmp/nginx.conf")
