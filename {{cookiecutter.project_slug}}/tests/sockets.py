@@ -1,7 +1,8 @@
 """The browser's side of a WebSocket, without a server in between."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from asgiref.testing import ApplicationCommunicator
@@ -13,6 +14,15 @@ from realtime.consumers import Consumer
 from realtime.streams import apublish
 
 SITE = "http://testserver"
+# Seconds that a machine may take for what is to happen at once.
+PATIENCE = 10
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so. Raises TimeoutError if it does not come to that."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 class Lobby(Consumer):
@@ -39,8 +49,8 @@ class Socket(ApplicationCommunicator):
         await self.send_input({"type": "websocket.receive", "text": text})
 
     async def receive(self) -> dict:
-        """Return the next ASGI event from the application. Raises TimeoutError after a second."""
-        return await self.receive_output()
+        """Return the next ASGI event from the application. Raises TimeoutError if none comes."""
+        return await self.receive_output(PATIENCE)
 
     async def hear(self, kind: str) -> dict:
         """Return the next JSON message of a type; others are passed over."""
@@ -69,7 +79,7 @@ async def running(application, scope: dict) -> AsyncIterator[Socket]:
     try:
         yield socket
         await socket.send_input({"type": "websocket.disconnect", "code": 1000})
-        await socket.wait()
+        await socket.wait(PATIENCE)
     finally:
         socket.stop(exceptions=False)
 

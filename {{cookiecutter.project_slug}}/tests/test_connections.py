@@ -8,6 +8,7 @@ from config import contract
 from realtime import connections
 from realtime.connections import Connections
 from realtime.consumers import CloseCode
+from tests.sockets import PATIENCE, until
 
 DENIAL = {"type": "websocket", "extensions": {"websocket.http.response": {}}}
 
@@ -90,7 +91,7 @@ async def test_a_socket_that_is_just_being_accepted_is_sent_away_when_it_is(monk
     drain = asyncio.create_task(limited.drain())
     await asyncio.sleep(0.01)
     accept.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(drain, running)
     assert peer.sent[-1]["code"] == CloseCode.RECONNECT
 
@@ -98,7 +99,7 @@ async def test_a_socket_that_is_just_being_accepted_is_sent_away_when_it_is(monk
 async def test_a_socket_that_is_too_old_is_sent_away(monkeypatch):
     monkeypatch.setattr(contract, "WS_MAX_AGE", 0.05)
     peer, running = await opened(Connections(stay))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE):
         await running
     assert peer.sent[-1]["code"] == CloseCode.RECONNECT
 
@@ -120,7 +121,7 @@ async def test_a_peer_that_does_not_read_is_given_up_and_the_application_told(mo
     reading = asyncio.Event()
     monkeypatch.setattr(contract, "WS_SEND_TIMEOUT", 0.02)
     running = asyncio.create_task(Connections(talk)({"type": "websocket"}, Peer().receive, send))
-    await asyncio.sleep(0.1)
+    await until(lambda: told)
     assert told == [{"type": "websocket.disconnect", "code": CloseCode.TOO_SLOW}]
     assert not running.done()  # the close is to be sent yet
     reading.set()
@@ -129,12 +130,14 @@ async def test_a_peer_that_does_not_read_is_given_up_and_the_application_told(mo
 
 
 async def test_who_sends_too_much_is_closed(monkeypatch):
-    monkeypatch.setattr(contract, "WS_MESSAGE_RATE", 5)
-    monkeypatch.setattr(connections, "BURST", 2)
+    # None more is saved up meanwhile.
+    monkeypatch.setattr(contract, "WS_MESSAGE_RATE", 0.01)
+    monkeypatch.setattr(connections, "BURST", 1000)
     peer, running = await opened(Connections(echo))
     for _ in range(11):
         peer.events.put_nowait({"type": "websocket.receive", "text": "hello"})
-    await running
+    async with asyncio.timeout(PATIENCE):
+        await running
     assert [message["type"] for message in peer.sent[1:-1]] == ["websocket.send"] * 10
     assert peer.sent[-1]["code"] == CloseCode.TOO_MANY
 
@@ -143,11 +146,14 @@ async def test_who_has_sent_much_may_send_more_after_a_while(monkeypatch):
     monkeypatch.setattr(contract, "WS_MESSAGE_RATE", 50)
     monkeypatch.setattr(connections, "BURST", 2)
     peer, running = await opened(Connections(echo))
-    for number in range(102):
-        if number == 99:
-            await asyncio.sleep(0.1)
-        peer.events.put_nowait({"type": "websocket.receive", "text": "hello"})
-    await asyncio.sleep(0.01)
+    hello = {"type": "websocket.receive", "text": "hello"}
+    for _ in range(99):
+        peer.events.put_nowait(hello)
+    await until(lambda: len(peer.sent) == 1 + 99)
+    await asyncio.sleep(0.1)
+    for _ in range(3):
+        peer.events.put_nowait(hello)
+    await until(lambda: len(peer.sent) == 1 + 102)
     assert [message["type"] for message in peer.sent[1:]] == ["websocket.send"] * 102
     running.cancel()
 
@@ -173,8 +179,7 @@ async def test_a_drain_by_hand_can_be_undone(monkeypatch, tmp_path):
     await running
     assert limited.draining
     contract.DRAIN_FILE.unlink()
-    await asyncio.sleep(0.2)
-    assert not limited.draining
+    await until(lambda: not limited.draining)
     watching.cancel()
 
 

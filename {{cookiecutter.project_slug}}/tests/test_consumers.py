@@ -17,7 +17,7 @@ from realtime.consumers import CloseCode, Consumer, Refused
 from realtime.hub import hub
 from realtime.request_id import RequestId, request_id
 from realtime.streams import apublish
-from tests.sockets import Socket, running
+from tests.sockets import Socket, running, until
 
 ID = (b"x-request-id", b"7f3a")
 
@@ -120,16 +120,18 @@ async def test_characters_that_are_written_in_two_halves_are_taken():
 
 async def test_a_handler_that_takes_its_time_holds_up_neither_streams_nor_the_disconnect():
     async def wait(consumer, content):
-        await asyncio.sleep(0.1)
+        await may_end.wait()
         done.append(content["number"])
 
     done: list[int] = []
+    may_end = asyncio.Event()
     async with opened(wait) as socket:
         for number in range(2):
             await socket.send(json.dumps({"number": number}))
         await apublish("news", "meanwhile")
         assert (await socket.hear("message"))["data"] == "meanwhile"
         assert done == []
+        asyncio.get_running_loop().call_later(0.1, may_end.set)
     assert done == [0, 1]  # what was asked for is done, though nobody waits for it
 
 
@@ -235,15 +237,15 @@ async def test_who_reads_too_slowly_is_closed_and_goes_on_from_there(monkeypatch
     events.put_nowait({"type": "websocket.connect"})
     scope = {"type": "websocket", "user": AnonymousUser(), "query_string": b""}
     running = asyncio.create_task(consumer(scope, events.get, send))
-    await asyncio.sleep(0.05)
+    await until(lambda: len(taken) == 2)
     await apublish("news", 0)
-    await asyncio.sleep(0.05)
+    await until(lambda: len(taken) == 3)
     for number in range(1, 10):
         await apublish("news", number)
     await asyncio.sleep(0.05)
     assert taken == ["websocket.accept", "websocket.send", "websocket.send"]
     blocked.set()
-    await asyncio.sleep(0.05)
+    await until(lambda: len(taken) > 3)
     assert taken[3:] == ["websocket.close"]
     events.put_nowait({"type": "websocket.disconnect", "code": CloseCode.TOO_SLOW})
     await running

@@ -12,6 +12,7 @@ from django.test import Client
 
 from config.asgi import application
 from realtime import health
+from tests.sockets import PATIENCE
 
 
 async def get(path: str) -> tuple[int, dict]:
@@ -19,7 +20,7 @@ async def get(path: str) -> tuple[int, dict]:
     scope = {"type": "http", "method": "GET", "path": path, "headers": []}
     request = ApplicationCommunicator(application, scope)
     await request.send_input({"type": "http.request"})
-    start, end = await request.receive_output(), await request.receive_output()
+    start, end = [await request.receive_output(PATIENCE) for _ in range(2)]
     return start["status"], json.loads(end["body"])
 
 
@@ -150,8 +151,8 @@ async def test_a_query_that_cannot_be_read_is_no_error_of_ours(query):
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
     request = ApplicationCommunicator(application, scope | {"query_string": query.encode()})
     await request.send_input({"type": "http.request"})
-    start, _ = await request.receive_output(), await request.receive_output()
-    await request.wait()
+    start, _ = [await request.receive_output(PATIENCE) for _ in range(2)]
+    await request.wait(PATIENCE)
     assert start["status"] < 500
 
 

@@ -10,6 +10,7 @@ from config import contract
 from realtime.brokers import Position, memory
 from realtime.hub import Subscription, TooSlow, hub
 from realtime.streams import apublish, publish
+from tests.sockets import until
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +23,15 @@ async def follow(stream: str, position: Position | None = None) -> Subscription:
     return await hub().subscribe(stream, position, lambda: None)
 
 
+async def settled() -> None:
+    """Let all that is under way happen: none of it waits for the time to pass."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 async def heard(subscription: Subscription) -> list[dict]:
     """Return what has come so far."""
-    await asyncio.sleep(0.01)
+    await settled()
     return [json.loads(text) for text in iter(subscription.next, None)]
 
 
@@ -140,16 +147,18 @@ async def test_a_message_that_was_not_heard_is_found_when_no_other_one_comes(mon
     subscription = await follow("news")
     monkeypatch.setattr(memory.MemoryBroker, "tell", lambda *_: None)
     await apublish("news", 1)
-    await asyncio.sleep(0.05)
+    await until(lambda: subscription.feed.texts)
     assert await numbers(subscription) == [1]
 
 
 async def test_what_comes_while_a_gap_is_filled_is_not_left_for_later(monkeypatch):
     async def read(self, stream, after):
         excerpt = await read_at_once(self, stream, after)
-        await asyncio.sleep(0.02)
+        has_read.set()
+        await may_go_on.wait()
         return excerpt
 
+    has_read, may_go_on = asyncio.Event(), asyncio.Event()
     subscription = await follow("news")
     with monkeypatch.context() as deaf:
         deaf.setattr(memory.MemoryBroker, "tell", lambda *_: None)
@@ -157,9 +166,10 @@ async def test_what_comes_while_a_gap_is_filled_is_not_left_for_later(monkeypatc
     read_at_once = memory.MemoryBroker.read
     monkeypatch.setattr(memory.MemoryBroker, "read", read)
     await apublish("news", 2)
-    await asyncio.sleep(0.01)
+    await has_read.wait()
     await apublish("news", 3)
-    await asyncio.sleep(0.06)
+    await settled()
+    may_go_on.set()
     assert await numbers(subscription) == [1, 2, 3]
 
 
@@ -182,7 +192,7 @@ async def test_who_reads_too_slowly_is_found_out(monkeypatch):
     subscription.next()
     for number in range(4):
         await apublish("news", number)
-    await asyncio.sleep(0.01)
+    await settled()
     with pytest.raises(TooSlow):
         subscription.next()
 
@@ -190,7 +200,7 @@ async def test_who_reads_too_slowly_is_found_out(monkeypatch):
 async def test_a_message_is_encoded_once_for_all():
     subscriptions = [await follow("news") for _ in range(2)]
     await apublish("news", 0)
-    await asyncio.sleep(0.01)
+    await settled()
     first, second = [list(iter(each.next, None))[-1] for each in subscriptions]
     assert first is second
 

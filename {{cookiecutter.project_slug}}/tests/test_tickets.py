@@ -18,6 +18,11 @@ from tests.test_users import change_password, deactivate, delete, ended
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.fixture(autouse=True)
+def _no_tickets(monkeypatch):
+    monkeypatch.setattr(memory, "values", {})
+
+
 async def ticket_of(client: Client) -> str:
     """Return a ticket, got as a client gets one."""
     answer = await sync_to_async(client.post)("/accounts/ticket/")

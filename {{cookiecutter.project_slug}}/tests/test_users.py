@@ -1,7 +1,5 @@
 """Sockets of users who may not have them any more."""
 
-import asyncio
-
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
@@ -11,7 +9,7 @@ from django.test import Client
 from realtime import users
 from realtime.consumers import CloseCode
 from realtime.seats import Seats
-from tests.sockets import Socket, connect
+from tests.sockets import Socket, connect, until
 
 
 def change_password() -> None:
@@ -70,7 +68,7 @@ async def test_a_socket_that_is_opened_amid_a_log_out_is_closed(ada, monkeypatch
 
     async def take_amid_log_out(seats: Seats, user: str) -> bool:
         await sync_to_async(ada.post)("/accounts/logout/")
-        await asyncio.sleep(0.05)  # until this process has heard of it
+        await until(lambda: user in users.watch().named)  # until this process has heard of it
         return await take(seats, user)
 
     async with connect("/ws/echo/", client=ada) as socket:  # so that it listens

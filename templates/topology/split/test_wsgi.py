@@ -4,11 +4,11 @@ import io
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
@@ -137,9 +137,17 @@ def test_pages_have_no_middleware_that_would_cost_an_event_loop(settings):
     assert "config.staticfiles.Middleware" not in settings.MIDDLEWARE
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on, and that the kernel gives to no client meanwhile."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)):
+                return port
+
+
 def test_a_stop_answers_who_comes_and_hangs_up_then(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "serve.web"],
         cwd=BASE_DIR,
@@ -158,7 +166,9 @@ def test_a_stop_answers_who_comes_and_hangs_up_then(tmp_path):
             assert (kept.status, kept.will_close) == (200, False)
             kept.read()
             server.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+            for line in server.stdout:
+                if "draining" in line:
+                    break
             client.request("GET", "/readyz")
             last = client.getresponse()
             assert (last.status, last.will_close) == (503, True)
