@@ -39,7 +39,7 @@ def free_port(*preferred: int) -> int:
                     return port
 
 
-def eventually(what: str, condition: Callable[[], T], seconds: float = 30) -> T:
+def eventually(what: str, condition: Callable[[], T], seconds: float = 90) -> T:
     """Ask again and again until the answer is true, and return it.
 
     Raises:
@@ -219,6 +219,15 @@ class Stack:
     def json_logs(self, service: str, **options: object) -> list[dict]:
         """Return what they have written to stdout, parsed. Raises ValueError if it is not JSON."""
         return [json.loads(line) for line in self.logs(service, stderr=False, **options)]
+
+    def logged(self, agent: str) -> dict:
+        """Return what nginx has logged of the request of this User-Agent, when it has."""
+
+        def found() -> list[dict]:
+            return [line for line in self.json_logs("nginx") if line["agent"] == agent]
+
+        (line,) = eventually(f"the request of {agent} in the log", found)
+        return line
 
     def browser(self, username: str | None = None) -> httpx.Client:
         """Return an HTTP client, which has logged in if a user is named."""

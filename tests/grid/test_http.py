@@ -3,6 +3,7 @@
 import re
 import socket
 import time
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -37,18 +38,19 @@ def test_static_files_have_hashed_names_and_may_be_kept_for_ever(stack, page):
 
 def test_static_files_come_compressed_from_nginx_and_not_from_the_application(stack, page):
     (style,) = [link for link in links(page) if link.endswith(".css")]
-    answer = stack.browser().get(style, headers={"Accept-Encoding": "gzip"})
+    headers = {"Accept-Encoding": "gzip", "User-Agent": uuid4().hex}
+    answer = stack.browser().get(style, headers=headers)
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.headers["vary"] == "Accept-Encoding"
-    lines = [line for line in stack.json_logs("nginx") if line["path"] == style]
-    assert lines[-1]["bytes"] == int(answer.headers["content-length"])
-    assert lines[-1]["upstream"] == ""
+    line = stack.logged(headers["User-Agent"])
+    assert line["bytes"] == int(answer.headers["content-length"])
+    assert line["upstream"] == ""
 
 
 def test_the_application_sees_the_client_the_scheme_and_the_host_and_not_the_proxy(stack):
-    seen = stack.browser("root").get("/whoami/").raise_for_status().json()
-    lines = [line for line in stack.json_logs("nginx") if line["path"] == "/whoami/"]
-    assert seen["client"] == lines[-1]["client"]
+    headers = {"User-Agent": uuid4().hex}
+    seen = stack.browser("root").get("/whoami/", headers=headers).raise_for_status().json()
+    assert seen["client"] == stack.logged(headers["User-Agent"])["client"]
     assert seen["scheme"] == "http"
     assert seen["host"] == f"localhost:{stack.port}"
 
@@ -108,8 +110,9 @@ def test_a_streamed_response_arrives_piece_by_piece(stack):
         for piece in answer.iter_text():
             arrived.append((piece, time.monotonic()))
     pieces, times = zip(*arrived, strict=True)
-    assert pieces == ("data: 0\n\n", "data: 1\n\n", "data: 2\n\n")
-    assert all(later - earlier > 0.5 for earlier, later in zip(times, times[1:], strict=False))
+    assert "".join(pieces) == "data: 0\n\ndata: 1\n\ndata: 2\n\n"
+    # Two of them may come at once, where a machine is busy.
+    assert times[-1] - times[0] > 0.5
 
 
 def connections(stack: Stack) -> set[str]:
