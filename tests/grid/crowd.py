@@ -220,12 +220,16 @@ class Crowd:
         self.refused: Counter[int] = Counter()
         self.failed: Counter[int] = Counter()
         self.loop = asyncio.new_event_loop()
-        self.thread = Thread(target=self.loop.run_forever)
+        self.thread = Thread(target=self.loop.run_forever, daemon=True)
         self.tasks: set[asyncio.Task] = set()
 
     def __enter__(self) -> "Crowd":
         self.thread.start()
-        self.do(self.open())
+        try:
+            self.do(self.open())
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -277,7 +281,7 @@ class Crowd:
             yield window
         finally:
             self.loop.call_soon_threadsafe(enough.set)
-            busy.result()
+            busy.result(timeout=120)
         self.do(self.converge(patience))
         window.figures = self.figures(window)
 
@@ -365,7 +369,8 @@ class Crowd:
     async def close(self) -> None:
         for follower in self.followers:
             follower.may_connect.clear()
-        await asyncio.gather(*(follower.socket.close() for follower in self.followers))
+        sockets = [follower.socket for follower in self.followers if follower.socket]
+        await asyncio.gather(*(socket.close() for socket in sockets))
 
     def come_back(self) -> None:
         """Let them open their sockets again."""
