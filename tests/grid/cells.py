@@ -19,8 +19,8 @@ class Cells:
         if "cell" not in said:
             return
         cell = tuple(said["cell"])
-        if report.failed:
-            self.failed = True
+        if report.failed or (report.skipped and not hasattr(report, "wasxfail")):
+            self.failed = True  # what was skipped has not passed
         elif report.when == "call":
             if self.cells.get(cell, PASS) == PASS:
                 self.cells[cell] = getattr(report, "wasxfail", PASS)
