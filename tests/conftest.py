@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,7 +24,12 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Gather the cells of the grid, in the process that hears of all tests."""
+    """Gather the cells of the grid, in the process that hears of all tests.
+
+    Each process takes as many open files as it may have: some tests open thousands of sockets.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Cells())
 
@@ -146,12 +152,12 @@ def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
         COMPOSE_FILE="compose.yaml:tests.yaml",
         ALLOWED_HOSTS="localhost",
         # So that a test need not wait for minutes.
-        REQUEST_TIMEOUT="4",
+        REQUEST_TIMEOUT="8",
         WS_PING_INTERVAL="2",
         WS_PING_TIMEOUT="4",
         PROXY_READ_TIMEOUT="8",
         DRAIN_SECONDS="2",
-        WS_TICKET_SECONDS="4",
+        WS_TICKET_SECONDS="8",
         # Many sockets of a few users.
         WS_PER_USER="5000",
         # All of these tests have one address.

@@ -57,7 +57,7 @@ def test_redis_may_die_and_come_back(stack):
         assert answers(stack, "/accounts/login/")
 
         speaker.say("meanwhile")
-        stack.compose("start", "redis")
+        stack.containers("redis")[0].start()
         for person in (speaker, listener):
             assert person.hear() == ("ada", "meanwhile")
         eventually("ready again", lambda: answers(stack, "/readyz"))
@@ -97,7 +97,7 @@ def test_a_replica_that_does_not_answer_is_given_up_once_and_asked_again_as_soon
         for _ in stack.containers(stack.pages):
             started = time.monotonic()
             assert stack.browser().get("/").status_code == 504
-            assert time.monotonic() - started < 6  # REQUEST_TIMEOUT is 4 s
+            assert time.monotonic() - started < 14  # REQUEST_TIMEOUT is 8 s
     finally:
         stack.compose("unpause", stack.pages)
         quick = [answers(stack, "/") for _ in range(10)]

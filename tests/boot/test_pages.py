@@ -36,10 +36,10 @@ def test_a_static_file_that_is_missing_is_not_found_and_not_kept(stack):
 
 def test_a_user_logs_in_and_out(stack):
     browser = stack.browser("ada")
-    assert "ada" in browser.get("/").text
+    assert ">ada<" in browser.get("/").text
     token = browser.cookies["csrftoken"]
     assert browser.post("/accounts/logout/", data={"csrfmiddlewaretoken": token}).is_redirect
-    assert "ada" not in browser.get("/").text
+    assert ">ada<" not in browser.get("/").text
 
 
 def test_a_wrong_password_does_not_log_in(stack):

@@ -64,7 +64,7 @@ def test_what_the_readme_says_opens_a_socket(stack):
 def test_a_ticket_is_good_for_one_socket_on_whichever_replica(stack):
     browser = stack.browser("ada")
     answer = ask(browser)
-    assert (answer.status_code, answer.json()["seconds"]) == (200, 4)
+    assert (answer.status_code, answer.json()["seconds"]) == (200, 8)
     assert "no-store" in answer.headers["cache-control"]
     with ThreadPoolExecutor(8) as pool:
         statuses = pool.map(lambda _: status(stack, answer.json()["ticket"]), range(8))
@@ -73,7 +73,7 @@ def test_a_ticket_is_good_for_one_socket_on_whichever_replica(stack):
 
 def test_a_ticket_expires(stack):
     ticket = ask(stack.browser("ada")).json()["ticket"]
-    time.sleep(4.5)
+    time.sleep(8.5)
     assert status(stack, ticket) == 403
 
 

@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.lab import chromium
 from tests.stack import PASSWORD, Stack
+
+expect.set_options(timeout=30_000)  # ms
 
 
 @pytest.fixture(scope="session")

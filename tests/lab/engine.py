@@ -163,7 +163,7 @@ def _answers(env: Mapping[str, str]) -> bool:
         return False
     try:
         done = subprocess.run(
-            [docker, "version"], check=False, env=env, capture_output=True, timeout=15
+            [docker, "version"], check=False, env=env, capture_output=True, timeout=60
         )
     except subprocess.TimeoutExpired:  # an address in DOCKER_HOST that drops packets
         return False

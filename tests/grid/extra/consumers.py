@@ -34,10 +34,13 @@ class Close(AsyncWebsocketConsumer):
 
 
 class Flood(AsyncWebsocketConsumer):
-    """Sends 100 MiB, as fast as it may, and tells first by which process."""
+    """Tells which process it is in; sends 100 MiB, as fast as it may, when it is told to."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        await self.send(str(os.getpid()))
 
     async def receive(self, text_data=None, bytes_data=None) -> None:
-        await self.send(str(os.getpid()))
         for _ in range(100):
             await self.send(bytes_data=bytes(1024**2))
 

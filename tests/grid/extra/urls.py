@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from uuid import uuid4
 
 from config.urls import handler400, handler403, handler404, handler500  # noqa: F401
 from config.urls import urlpatterns as project
@@ -12,6 +13,8 @@ from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from realtime import streams
+
+PROCESS = uuid4().hex  # a number may be given again, to the first process after a restart
 
 
 async def slow(request, seconds: int) -> HttpResponse:
@@ -41,8 +44,8 @@ async def events(request) -> StreamingHttpResponse:
 @csrf_exempt
 async def who(request) -> JsonResponse:
     """Tell which process answers, and what it was sent."""
-    body = request.body.decode()
-    return JsonResponse({"replica": socket.gethostname(), "pid": os.getpid(), "body": body})
+    me = {"replica": socket.gethostname(), "process": PROCESS, "pid": os.getpid()}
+    return JsonResponse(me | {"body": request.body.decode()})
 
 
 @csrf_exempt
