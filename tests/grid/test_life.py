@@ -33,7 +33,7 @@ for _ in range(20):
 SERVER_ARGS = {
     "uvicorn": "--backlog=1024",
     "gunicorn": "--backlog=1024",
-    "daphne": "--request-buffer-size=16384",
+    "daphne": "--http-timeout=120",
     "hypercorn": "--backlog=1024",
 }
 
