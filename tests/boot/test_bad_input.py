@@ -140,7 +140,7 @@ def test_no_request_is_smuggled_past_nginx(stack, unharmed, path):
     time.sleep(1)  # until the application has logged what it took for a request
     lines = [line for service in stack.services for line in stack.logs(service, since=started)]
     taken = sum("/smuggled" in line for line in lines)
-    eventually("all that were taken in the log of nginx", lambda: taken <= asked(), seconds=20)
+    eventually("all that were taken in the log of nginx", lambda: taken <= asked())
 
 
 def test_odd_handshakes_are_taken_or_refused(stack, unharmed):

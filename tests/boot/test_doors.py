@@ -1,7 +1,6 @@
 """nginx's doors: who is let in, by which name, and how many of them at a time."""
 
 import re
-import resource
 import socket
 import subprocess
 import sys
@@ -282,15 +281,6 @@ def test_no_log_has_what_a_url_says_after_the_question_mark_even_of_what_failed(
         assert "hidden" not in "".join(stack.logs("nginx"))
 
 
-@pytest.fixture
-def _files() -> Iterator[None]:
-    """As many open files for this process as it may have."""
-    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
-
-
 def cut(connection: socket.socket) -> bool:
     """Whether the other side has closed a connection, or said that it will."""
     connection.setblocking(False)
@@ -302,7 +292,6 @@ def cut(connection: socket.socket) -> bool:
         return True
 
 
-@pytest.mark.usefixtures("_files")
 @pytest.mark.only(asgi_server="uvicorn", topology="single")
 def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
     """Each with as many headers as it may have, while uploads take all of the room for them."""

@@ -1,7 +1,6 @@
 """What takes memory by the doing of one client, and leaves enough for the others."""
 
 import json
-import resource
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -19,15 +18,6 @@ CLIENT_MAX_SOCKETS = 2000
 WS_MAX_MESSAGE_BYTES = 1_048_576
 # Of what is said in a room: 2000 characters, each of them four bytes.
 LONG = "\N{SLIGHTLY SMILING FACE}" * 2000
-
-
-@pytest.fixture
-def _open_files() -> Iterator[None]:
-    """As many open files for this process as it may have."""
-    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
 def unfinished(address: str, host: str) -> socket.socket:
@@ -74,7 +64,7 @@ def _patient(stack) -> Iterator[None]:
     restart(stack)
 
 
-@pytest.mark.usefixtures("_open_files", "_patient")
+@pytest.mark.usefixtures("_patient")
 @pytest.mark.only(topology="single")
 def test_all_sockets_of_a_client_with_unfinished_messages_bring_no_replica_down(stack):
     (nginx,) = stack.containers("nginx")
