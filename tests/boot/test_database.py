@@ -150,6 +150,7 @@ def test_after_10_000_requests_and_1_000_sockets_no_connection_is_left_behind(st
     processes = sum(len(stack.containers(service)) for service in ("app", "web"))
     for _ in range(20):
         browser.get("/rooms/pages/").raise_for_status()
+    run(come_and_go(stack, browser, 20))  # so that each process has its pool
     eventually("a quiet database", lambda: connections(stack) <= processes, seconds=120)
     before = connections(stack)
     with ThreadPoolExecutor(8) as pool:

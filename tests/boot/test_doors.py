@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from threading import Barrier
 
@@ -153,19 +154,21 @@ def test_open_sockets_of_one_client_are_limited(stack):
 def test_handshakes_of_one_client_are_limited(stack):
     with stack.nginx(CLIENT_WS_RATE="1"):
         started = time.monotonic()
-        statuses = [handshake(stack) for _ in range(30)]
-        allowed = 21 + int(time.monotonic() - started) + 1  # 20 s at once, and what comes in time
-        assert 21 <= statuses.count(101) <= allowed
-        assert statuses[-1] == 429
+        statuses = (handshake(stack) for _ in range(300))
+        allowed = sum(1 for _ in takewhile(lambda status: status == 101, statuses))
+        most = 21 + int(time.monotonic() - started) + 1  # 20 s at once, and what comes in time
+        assert 21 <= allowed <= most
         stack.browser().get("/").raise_for_status()
 
 
 def test_requests_of_one_client_at_a_time_are_limited(stack):
     with stack.nginx(CLIENT_MAX_REQUESTS="2"), ExitStack() as under_way:
         for _ in range(2):
-            answer = under_way.enter_context(stack.browser().stream("GET", "/extra/events/"))
-            assert answer.status_code == 200
-        assert stack.browser().get("/").status_code == 429
+            # Its last byte is waited for, for 20 s.
+            upload = socket.create_connection(("127.0.0.1", stack.port))
+            under_way.enter_context(upload)
+            upload.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nx")
+        eventually("no place left", lambda: stack.browser().get("/").status_code == 429)
         assert stack.browser().get("/static/missing.css").status_code == 429
         assert stack.browser().get("/livez").status_code == 200
         assert handshake(stack) == 101
@@ -308,21 +311,22 @@ def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
             # Not by the published port, whose proxy would run out of files first.
             return closing.enter_context(socket.create_connection((address, 8080), timeout=5))
 
-        uploads = [connect() for _ in range(12)]
-        for connection in uploads:
-            connection.sendall(upload.encode() + b"x" * (most - 1))
         half = []
         for _ in range(10_000):
             half.append(connect())
             half[-1].sendall(headers.encode())
+        uploads = [connect() for _ in range(12)]
+        for connection in uploads:
+            connection.sendall(upload.encode() + b"x" * (most - 1))
         started = time.monotonic()
-        assert sum(not cut(connection) for connection in half) > 9_000
+        # On a slow machine the first ones are 10 s old by now.
+        assert sum(not cut(connection) for connection in half) > 5_000
         assert not any(cut(connection) for connection in uploads)
         for _ in range(5):
             stack.browser().get("/").raise_for_status()
             assert handshake(stack) == 101
-        assert time.monotonic() - started < 5
-        eventually("all are cut", lambda: all(cut(connection) for connection in half), 20)
+        assert time.monotonic() - started < 10
+        eventually("all are cut", lambda: all(cut(connection) for connection in half))
     nginx.reload()
     assert nginx.health == "healthy"
     assert nginx.exec_run(["cat", "/proc/1/task/1/children"]).output == workers

@@ -354,7 +354,7 @@ def test_certificates_are_got_and_renewed_while_sockets_stay_open(stack, authori
         stack.compose("up", "--detach", "--no-recreate", "--wait", "--scale=pebble=1")
         started = time.monotonic()
         certbot.restart(timeout=30)
-        assert time.monotonic() - started < 5  # SIGTERM is enough
+        assert time.monotonic() - started < 20  # SIGTERM is enough
         eventually("a second try", lambda: certbot.logs().count(b"Next try") == 2, 60)
         assert b"Next try in 12h." in certbot.logs(), certbot.logs().decode()
         root = nginx.exec_run(["curl", "-fsk", "https://pebble:15000/roots/0"]).output.decode()
