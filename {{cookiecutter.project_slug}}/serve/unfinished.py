@@ -11,7 +11,6 @@ from config import contract
 # In bytes. Most messages come whole, at once, and take none of it.
 MOST = max(64 * 1024**2 // contract.WEB_CONCURRENCY, contract.WS_MAX_MESSAGE_BYTES)
 
-
 # https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number
 TRY_AGAIN_LATER = 1013, "too much is unfinished"
 
