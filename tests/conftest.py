@@ -122,6 +122,7 @@ def booted(stack: Stack, aloud: Callable[[], AbstractContextManager]) -> Iterato
     """Start a stack from nothing, base images and all; remove it in the end."""
     with aloud():
         images.ensure(base_images(stack.project))
+    stack.down()  # what a run that was killed may have left
     try:
         with aloud(), host.step(f"booting {stack.project.name}"):
             stack.up()
