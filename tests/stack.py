@@ -198,6 +198,14 @@ class Stack:
         """Return the containers that run the application: those of the sockets and of the pages."""
         return [container for service in self.services for container in self.containers(service)]
 
+    @property
+    def nginx_address(self) -> str:
+        """The address of nginx's container, to go around Docker's proxy and its limits."""
+        (nginx,) = self.containers("nginx")
+        networks = nginx.attrs["NetworkSettings"]["Networks"].items()
+        (address,) = [at["IPAddress"] for name, at in networks if name.endswith("_default")]
+        return address
+
     def replica(self, name: str) -> Container:
         """Return the application container of this host name, as a page or a socket tells it."""
         (app,) = [app for app in self.containers("app") if app.id.startswith(name)]

@@ -300,15 +300,13 @@ def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
     """Each with as many headers as it may have, while uploads take all of the room for them."""
     (nginx,) = stack.containers("nginx")
     workers = nginx.exec_run(["cat", "/proc/1/task/1/children"]).output
-    networks = nginx.attrs["NetworkSettings"]["Networks"].items()
-    (address,) = [at["IPAddress"] for name, at in networks if name.endswith("_default")]
+    address = stack.nginx_address
     most = 10 * 1024**2
     upload = f"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {most}\r\n\r\n"
     headers = "GET / HTTP/1.1\r\nHost: localhost\r\n" + f"X-Half: {'x' * 5600}\r\n" * 2
     with ExitStack() as closing:
 
         def connect() -> socket.socket:
-            # Not by the published port, whose proxy would run out of files first.
             return closing.enter_context(socket.create_connection((address, 8080), timeout=5))
 
         half = []

@@ -9,7 +9,7 @@ import pytest
 from websockets import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from tests.grid.test_life import restart
+from tests.grid.test_life import redis_cli, restart
 from tests.stack import Room, Stack, eventually
 
 # What .env.example has for one client and one message, unless it is changed.
@@ -66,9 +66,7 @@ def _patient(stack) -> Iterator[None]:
 @pytest.mark.usefixtures("_patient")
 @pytest.mark.only(topology="single")
 def test_all_sockets_of_a_client_with_unfinished_messages_bring_no_replica_down(stack):
-    (nginx,) = stack.containers("nginx")
-    networks = nginx.attrs["NetworkSettings"]["Networks"].items()
-    (address,) = [at["IPAddress"] for name, at in networks if name.endswith("_default")]
+    address = stack.nginx_address
     starts = [app.attrs["State"]["StartedAt"] for app in stack.replicas()]
     with ExitStack() as opened:
         sockets = [
@@ -104,26 +102,23 @@ def test_a_client_that_sends_too_much_is_closed_even_where_nobody_has_logged_in(
 
 @contextmanager
 def little_memory(stack: Stack, more: int) -> Iterator[None]:
-    """Give Redis so many bytes more than it needs now, and no others."""
-    (redis,) = stack.containers("redis")
-
-    def cli(*command: str) -> str:
-        return redis.exec_run(["redis-cli", *command])[1].decode()
-
-    used = int(cli("info", "memory").partition("used_memory:")[2].split()[0])
-    assert cli("config", "set", "maxmemory", str(used + more)) == "OK\n"
-    evicted = evictions(stack)
-    yield
-    assert evictions(stack) > evicted
-    assert cli("config", "set", "maxmemory", "200mb") == "OK\n"
-    cli("flushall")
+    """Give Redis so many bytes more than it needs now, and see that some keys had to go."""
+    evicted = redis_info(stack, "evicted_keys")
+    most = redis_info(stack, "used_memory") + more
+    try:
+        assert redis_cli(stack, "config", "set", "maxmemory", str(most)) == ["OK"]
+        yield
+        assert redis_info(stack, "evicted_keys") > evicted
+    finally:
+        assert redis_cli(stack, "config", "set", "maxmemory", "200mb") == ["OK"]
+        redis_cli(stack, "flushall")
 
 
-def evictions(stack: Stack) -> int:
-    """Return how many keys Redis has given up so far for want of memory."""
-    (redis,) = stack.containers("redis")
-    info = redis.exec_run(["redis-cli", "info", "stats"])[1].decode()
-    return int(info.partition("evicted_keys:")[2].split()[0])
+def redis_info(stack: Stack, name: str) -> int:
+    """Return one of the numbers that Redis tells of itself."""
+    lines = (line.partition(":") for line in redis_cli(stack, "info"))
+    (value,) = [value for key, _, value in lines if key == name]
+    return int(value)
 
 
 def gets_through(room: Room) -> bool:

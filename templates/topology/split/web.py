@@ -10,7 +10,7 @@ from config import contract
 NAME = "gunicorn"
 
 # What it takes to hang up, after the last answer.
-CLOSE_SECONDS = 3  # seconds
+CLOSE_SECONDS = 3
 # Idle connections count, too, of which nginx keeps 64 for each of its processes.
 IDLE = 1000
 
