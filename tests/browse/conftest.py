@@ -16,7 +16,7 @@ expect.set_options(timeout=30_000)  # ms
 def browser() -> Iterator[Browser]:
     """Chromium, without a window."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.ensure())
+        browser = chromium.launch(playwright)
         yield browser
         browser.close()
 

@@ -6,8 +6,12 @@ and is one more browser where there is one already.
 
 from __future__ import annotations
 
+import os
+import sys
 from ctypes.util import find_library
 from pathlib import Path
+
+from playwright.sync_api import Browser, Playwright
 
 from . import host
 
@@ -15,6 +19,8 @@ COMMANDS = ("chromium", "chromium-headless-shell", "google-chrome", "google-chro
 PACKAGE = "chromium-headless-shell"  # without what a desktop needs
 # The Node.js in Playwright's own package is linked against it; a minimal Debian does not have it.
 LIBRARY, LIBRARY_PACKAGE = "atomic", "libatomic1"
+
+STEADY = Path(__file__).with_name("steady_chromium.py")
 
 
 class NoBrowser(host.LabError):
@@ -35,3 +41,16 @@ def ensure() -> Path:
     elif not found:
         raise NoBrowser("no Chromium on PATH: install one, or run as root on Debian")
     return Path(found or f"/usr/bin/{PACKAGE}")
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start Chromium, without a window; on Linux so that Docker's networks do not disturb it.
+
+    Raises what `ensure` does.
+    """
+    path = ensure()
+    if sys.platform != "linux":
+        return playwright.chromium.launch(executable_path=path)
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = os.environ | {"CHROMIUM": str(path), "PATH": programs}
+    return playwright.chromium.launch(executable_path=STEADY, env=env)
