@@ -5,7 +5,7 @@ import json
 import os
 import random
 import re
-import socket
+import socket as sockets
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -34,7 +34,7 @@ def free_port(*preferred: int) -> int:
     """
     while True:
         for port in [*preferred, *random.sample(range(20_000, 30_000), 10)]:
-            with socket.socket() as client:
+            with sockets.socket() as client:
                 if client.connect_ex(("127.0.0.1", port)):
                     return port
 
@@ -61,6 +61,11 @@ def run(coroutine: Coroutine[None, None, T]) -> T:
 def cookie_header(browser: httpx.Client) -> str:
     """Return the Cookie header that a browser would send."""
     return "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+
+
+def form(browser: httpx.Client, **fields: str) -> dict[str, str]:
+    """Return what a form on a page sends: its fields, and the token against foreign forms."""
+    return fields | {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
 
 
 def base_images(project: Path) -> set[str]:
@@ -242,9 +247,8 @@ class Stack:
         client = httpx.Client(base_url=self.url, timeout=20)
         if username:
             client.get("/accounts/login/").raise_for_status()
-            form = {"username": username, "password": PASSWORD}
-            form["csrfmiddlewaretoken"] = client.cookies["csrftoken"]
-            answer = client.post("/accounts/login/", data=form)
+            fields = form(client, username=username, password=PASSWORD)
+            answer = client.post("/accounts/login/", data=fields)
             assert answer.status_code == 302, answer.text
         return client
 
@@ -279,6 +283,28 @@ class Stack:
             max_size=None,
             **options,
         )
+
+    def bare_socket(
+        self, path: str, browser: httpx.Client | None = None, address: str | None = None
+    ) -> sockets.socket:
+        """Open a WebSocket for a client that then does not do what the protocol asks for.
+
+        Args:
+            path: of the URL.
+            browser: whose cookies are sent along.
+            address: of nginx's container, to go around Docker's proxy and what it keeps.
+        """
+        at = (address, 8080) if address else ("127.0.0.1", self.port)
+        client = sockets.create_connection(at, timeout=20)
+        request = (
+            f"GET {path} HTTP/1.1\r\nHost: localhost:{self.port}\r\nOrigin: {self.url}\r\n"
+            f"Cookie: {cookie_header(browser) if browser else ''}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        client.sendall(request.encode())
+        assert client.recv(1024).startswith(b"HTTP/1.1 101 ")
+        return client
 
     @contextmanager
     def room(self, name: str, browser: httpx.Client) -> Iterator["Room"]:

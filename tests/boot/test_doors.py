@@ -18,7 +18,7 @@ import pytest
 from docker.models.containers import Container
 from websockets import InvalidStatus
 
-from tests.stack import PASSWORD, Stack, eventually
+from tests.stack import PASSWORD, Stack, eventually, form
 
 pytestmark = pytest.mark.only(asgi_server="uvicorn")
 
@@ -78,9 +78,8 @@ def test_log_ins_of_one_client_are_limited_and_nothing_else_of_it_is(stack):
     def log_in(path: str) -> int:
         browser = stack.browser()
         browser.get("/accounts/login/").raise_for_status()
-        form = {"username": "ada", "password": PASSWORD}
-        form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
-        return browser.post(path, data=form).status_code
+        fields = form(browser, username="ada", password=PASSWORD)
+        return browser.post(path, data=fields).status_code
 
     with stack.nginx(CLIENT_LOGIN_RATE="2"):
         assert [log_in("/accounts/login/") for _ in range(3)] == [302] * 3
@@ -104,10 +103,9 @@ class Guesser:
 
     def guess(self, patience: float = 20) -> int | None:
         """Return the status, or None after so many seconds."""
-        form = {"username": self.username, "password": "guessed"}
-        form["csrfmiddlewaretoken"] = self.browser.cookies["csrftoken"]
+        fields = form(self.browser, username=self.username, password="guessed")
         try:
-            return self.browser.post("/accounts/login/", data=form, timeout=patience).status_code
+            return self.browser.post("/accounts/login/", data=fields, timeout=patience).status_code
         except httpx.ReadTimeout:
             return None
 

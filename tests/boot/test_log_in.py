@@ -2,16 +2,15 @@
 
 import httpx
 
-from tests.stack import PASSWORD, Stack
+from tests.stack import PASSWORD, Stack, form
 
 
 def log_in(stack: Stack, username: str, password: str, page: str = "/accounts/login/") -> int:
     """Try to log in, in a browser that was never here before, and return the status."""
     with stack.browser() as browser:
         browser.get(page).raise_for_status()
-        form = {"username": username, "password": password}
-        form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
-        return browser.post(page, data=form, headers={"Connection": "close"}).status_code
+        fields = form(browser, username=username, password=password)
+        return browser.post(page, data=fields, headers={"Connection": "close"}).status_code
 
 
 def test_a_password_that_is_wrong_too_often_is_asked_no_more_on_any_replica(stack):
@@ -30,9 +29,8 @@ def test_cookies_are_kept_from_scripts_and_other_sites(stack):
     assert "SameSite=Lax" in csrf
     with stack.browser() as browser:
         browser.get("/accounts/login/")
-        form = {"username": "ada", "password": PASSWORD}
-        form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
-        cookies = browser.post("/accounts/login/", data=form).headers.get_list("set-cookie")
+        fields = form(browser, username="ada", password=PASSWORD)
+        cookies = browser.post("/accounts/login/", data=fields).headers.get_list("set-cookie")
     (session,) = [cookie for cookie in cookies if cookie.startswith("sessionid=")]
     assert {"HttpOnly", "SameSite=Lax"} <= set(session.split("; "))
 

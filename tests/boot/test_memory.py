@@ -10,7 +10,7 @@ from websockets import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from tests.grid.test_life import redis_cli, restart
-from tests.stack import Room, Stack, eventually
+from tests.stack import Room, Stack, eventually, form
 
 # What .env.example has for one client and one message, unless it is changed.
 CLIENT_MAX_SOCKETS = 2000
@@ -19,21 +19,14 @@ WS_MAX_MESSAGE_BYTES = 1_048_576
 LONG = "\N{SLIGHTLY SMILING FACE}" * 2000
 
 
-def unfinished(address: str, host: str) -> socket.socket:
+def unfinished(stack: Stack, address: str) -> socket.socket:
     """Open a socket and send it the largest message, but for the last byte.
 
     Args:
-        address: of nginx's container. By the published port it would all wait in Docker's proxy.
-        host: by which the stack knows itself.
+        stack: what is asked.
+        address: of its nginx. By the published port it would all wait in Docker's proxy.
     """
-    client = socket.create_connection((address, 8080), timeout=20)
-    request = (
-        f"GET /ws/echo/ HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    client.sendall(request.encode())
-    assert client.recv(1024).startswith(b"HTTP/1.1 101 ")
+    client = stack.bare_socket("/ws/echo/", address=address)
     # A final frame of text, masked with zeros: https://www.rfc-editor.org/rfc/rfc6455#section-5.2
     head = b"\x81\xff" + WS_MAX_MESSAGE_BYTES.to_bytes(8) + bytes(4)
     client.sendall(head + b"x" * (WS_MAX_MESSAGE_BYTES - 1))
@@ -70,8 +63,7 @@ def test_all_sockets_of_a_client_with_unfinished_messages_bring_no_replica_down(
     starts = [app.attrs["State"]["StartedAt"] for app in stack.replicas()]
     with ExitStack() as opened:
         sockets = [
-            opened.enter_context(unfinished(address, f"localhost:{stack.port}"))
-            for _ in range(CLIENT_MAX_SOCKETS)
+            opened.enter_context(unfinished(stack, address)) for _ in range(CLIENT_MAX_SOCKETS)
         ]
         for app in stack.containers("app"):
             memory = app.stats(stream=False)["memory_stats"]
@@ -143,9 +135,8 @@ def test_somebody_who_fills_redis_stops_nobody_else(stack):
         eventually("a message gets through", lambda: gets_through(elsewhere))
         with stack.room("new", bob) as new:
             eventually("a message gets through", lambda: gets_through(new))
-        form = {"csrfmiddlewaretoken": bob.cookies["csrftoken"]}
-        assert bob.post("/accounts/ticket/", data=form).status_code == 200
-        assert bob.post("/accounts/logout/", data=form).status_code == 302
+        assert bob.post("/accounts/ticket/", data=form(bob)).status_code == 200
+        assert bob.post("/accounts/logout/", data=form(bob)).status_code == 302
         with pytest.raises(ConnectionClosed) as closed:
             elsewhere.hear_of("goodbye")
         assert closed.value.rcvd.code == 4401

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.conftest import page_server
-from tests.stack import PASSWORD, Stack
+from tests.stack import PASSWORD, Stack, form
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +37,15 @@ def test_a_static_file_that_is_missing_is_not_found_and_not_kept(stack):
 def test_a_user_logs_in_and_out(stack):
     browser = stack.browser("ada")
     assert ">ada<" in browser.get("/").text
-    token = browser.cookies["csrftoken"]
-    assert browser.post("/accounts/logout/", data={"csrfmiddlewaretoken": token}).is_redirect
+    assert browser.post("/accounts/logout/", data=form(browser)).is_redirect
     assert ">ada<" not in browser.get("/").text
 
 
 def test_a_wrong_password_does_not_log_in(stack):
     browser = stack.browser()
     browser.get("/accounts/login/")
-    form = {"username": "ada", "password": PASSWORD[:-1]}
-    form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
-    assert browser.post("/accounts/login/", data=form).status_code == 200
+    fields = form(browser, username="ada", password=PASSWORD[:-1])
+    assert browser.post("/accounts/login/", data=fields).status_code == 200
     assert "sessionid" not in browser.cookies
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 from websockets import ConnectionClosed
 
-from tests.stack import Room, eventually
+from tests.stack import Room, eventually, form
 
 DRAIN = ["python", "manage.py", "drain"]
 
@@ -47,8 +47,7 @@ def test_logging_out_closes_the_sockets_of_that_browser(stack):
         stack.room("second", here) as second,
         stack.room("first", there) as elsewhere,
     ):
-        form = {"csrfmiddlewaretoken": here.cookies["csrftoken"]}
-        assert here.post("/accounts/logout/", data=form).status_code == 302
+        assert here.post("/accounts/logout/", data=form(here)).status_code == 302
         assert (code(first), code(second)) == (4401, 4401)
         elsewhere.say("still here")
         assert elsewhere.hear() == ("ada", "still here")

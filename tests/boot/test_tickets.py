@@ -13,13 +13,12 @@ from websockets import InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from tests.boot.test_sockets import code
-from tests.stack import PASSWORD, Room, Stack, eventually
+from tests.stack import PASSWORD, Room, Stack, eventually, form
 
 
 def ask(browser: httpx.Client) -> httpx.Response:
     """Ask for a ticket."""
-    form = {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
-    return browser.post("/accounts/ticket/", data=form)
+    return browser.post("/accounts/ticket/", data=form(browser))
 
 
 def by(stack: Stack, ticket: str) -> AbstractContextManager[ClientConnection]:
@@ -98,8 +97,7 @@ def test_logging_out_closes_a_socket_that_a_ticket_opened(stack):
     browser = stack.browser("ada")
     with by(stack, ask(browser).json()["ticket"]) as socket:
         assert '"welcome"' in socket.recv(timeout=20)
-        form = {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
-        browser.post("/accounts/logout/", data=form)
+        browser.post("/accounts/logout/", data=form(browser))
         assert code(Room(socket, "any")) == 4401
 
 

@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.boot.test_doors import gixy
 from tests.lab import images
-from tests.stack import PASSWORD, Stack, cookie_header, eventually, free_port
+from tests.stack import PASSWORD, Stack, cookie_header, eventually, form, free_port
 
 nginx_alone = pytest.mark.only(asgi_server="uvicorn", topology="single")
 
@@ -84,9 +84,8 @@ class Site:
         """Return such a client, which has logged in."""
         client = self.browser()
         self.ask(client, "GET", "/accounts/login/").raise_for_status()
-        form = {"username": username, "password": PASSWORD}
-        form["csrfmiddlewaretoken"] = client.cookies["csrftoken"]
-        answer = self.ask(client, "POST", "/accounts/login/", data=form)
+        fields = form(client, username=username, password=PASSWORD)
+        answer = self.ask(client, "POST", "/accounts/login/", data=fields)
         assert answer.status_code == 302, answer.text
         return client
 

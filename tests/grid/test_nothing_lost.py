@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket as sockets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -13,7 +12,7 @@ from docker.models.containers import Container
 
 from tests.grid.crowd import Crowd, Window
 from tests.grid.test_life import restart, titles
-from tests.stack import Stack, cookie_header, eventually
+from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.whole
 
@@ -252,15 +251,9 @@ def megabytes(stack: Stack) -> list[float]:
 def test_a_client_that_vanishes_is_gone_within_interval_and_timeout_and_soon_not_listed(stack):
     with ExitStack() as everybody:
         bob = Visitor(everybody, stack, "bob", "vanished")
-        cookies = cookie_header(stack.browser("ada"))
-        request = (
-            "GET /ws/extra/crowd/vanished/ HTTP/1.1\r\n"
-            f"Host: localhost:{stack.port}\r\nOrigin: {stack.url}\r\nCookie: {cookies}\r\n"
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        peer = everybody.enter_context(sockets.create_connection(("127.0.0.1", stack.port)))
-        peer.sendall(request.encode())  # and never reads, so that pings are not answered
+        ada = stack.browser("ada")
+        # It never reads, so that pings are not answered.
+        everybody.enter_context(stack.bare_socket("/ws/extra/crowd/vanished/", ada))
         vanished = time.monotonic()
         bob.sees("ada", "bob")
         eventually(
