@@ -54,6 +54,7 @@ def test_two_people_on_two_replicas_see_each_others_messages(window):
 
     eventually("the two on different replicas", on_two_replicas)
     say(ada, "hello, Bob")
+    expect(bob.locator("#messages li p")).to_have_text("hello, Bob")
     say(bob, "hello, Ada")
     for page in (ada, bob):
         lines = page.locator("#messages li")
