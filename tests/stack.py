@@ -20,7 +20,10 @@ import docker
 import httpx
 import yaml
 from docker.models.containers import Container
+from websockets.asyncio.client import connect as async_connect
 from websockets.sync.client import ClientConnection, connect
+
+from tests.odd import opening
 
 PASSWORD = "correct horse battery staple"
 T = TypeVar("T")
@@ -175,6 +178,11 @@ class Stack:
         """Run `manage.py` in an application container and return what it prints."""
         return self.compose("exec", "-T", "app", "python", "manage.py", *arguments)
 
+    def redis_cli(self, *command: str) -> list[str]:
+        """Return the words that Redis answers to a command."""
+        (redis,) = self.containers("redis")
+        return redis.exec_run(["redis-cli", *command])[1].decode().split()
+
     def add_user(self, username: str, *, staff: bool = False) -> None:
         """Make an account, with PASSWORD."""
         create = "create_superuser" if staff else "create_user"
@@ -284,6 +292,16 @@ class Stack:
             **options,
         )
 
+    def async_socket(self, path: str, **options: object) -> async_connect:
+        """Open a WebSocket of a page, as `socket` does, in a coroutine.
+
+        Args:
+            path: of the URL.
+            options: more of them, as websockets.asyncio.client.connect has it.
+        """
+        url = f"ws://localhost:{self.port}{path}"
+        return async_connect(url, origin=self.url, proxy=None, **options)
+
     def bare_socket(
         self, path: str, browser: httpx.Client | None = None, address: str | None = None
     ) -> sockets.socket:
@@ -296,13 +314,8 @@ class Stack:
         """
         at = (address, 8080) if address else ("127.0.0.1", self.port)
         client = sockets.create_connection(at, timeout=20)
-        request = (
-            f"GET {path} HTTP/1.1\r\nHost: localhost:{self.port}\r\nOrigin: {self.url}\r\n"
-            f"Cookie: {cookie_header(browser) if browser else ''}\r\n"
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        client.sendall(request.encode())
+        cookie = cookie_header(browser) if browser else ""
+        client.sendall(opening(self.port, path, cookie, {}))
         assert client.recv(1024).startswith(b"HTTP/1.1 101 ")
         return client
 

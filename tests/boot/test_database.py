@@ -13,7 +13,6 @@ from http.client import HTTPConnection
 import docker
 import httpx
 import pytest
-from websockets.asyncio.client import connect
 
 from tests.baking import bake
 from tests.conftest import slug
@@ -128,12 +127,11 @@ def ask_for_pages(stack: Stack, browser: httpx.Client, count: int) -> None:
 
 async def come_and_go(stack: Stack, browser: httpx.Client, count: int) -> None:
     """Enter a room with so many sockets, 50 at a time, and leave it."""
-    url = f"ws://localhost:{stack.port}/ws/rooms/crowded/"
     headers = {"Cookie": cookie_header(browser)}
-    options = {"origin": stack.url, "additional_headers": headers, "proxy": None}
+    path, options = "/ws/rooms/crowded/", {"additional_headers": headers, "open_timeout": 30}
 
     async def visit() -> None:
-        async with few, connect(url, open_timeout=30, **options) as socket:
+        async with few, stack.async_socket(path, **options) as socket:
             while json.loads(await socket.recv())["type"] != "subscribed":
                 pass
 

@@ -18,6 +18,7 @@ import pytest
 from docker.models.containers import Container
 from websockets import InvalidStatus
 
+from tests.boot.test_log_in import log_in
 from tests.stack import PASSWORD, Stack, eventually, form
 
 pytestmark = pytest.mark.only(asgi_server="uvicorn")
@@ -75,16 +76,10 @@ def test_names_mean_to_nginx_what_they_mean_to_django(stack):
 
 
 def test_log_ins_of_one_client_are_limited_and_nothing_else_of_it_is(stack):
-    def log_in(path: str) -> int:
-        browser = stack.browser()
-        browser.get("/accounts/login/").raise_for_status()
-        fields = form(browser, username="ada", password=PASSWORD)
-        return browser.post(path, data=fields).status_code
-
     with stack.nginx(CLIENT_LOGIN_RATE="2"):
-        assert [log_in("/accounts/login/") for _ in range(3)] == [302] * 3
+        assert [log_in(stack, "ada", PASSWORD) for _ in range(3)] == [302] * 3
         for path in ("/accounts/login/?next=/", "/accounts/%6Cogin/", "/admin/login/"):
-            assert log_in(path) == 429
+            assert log_in(stack, "ada", PASSWORD, path) == 429
         assert stack.browser().post("/accounts/logout/").status_code == 403  # without its token
         assert stack.browser().get("/accounts/login/").status_code == 200
         assert handshake(stack) == 101

@@ -9,7 +9,7 @@ import pytest
 from websockets import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from tests.grid.test_life import redis_cli, restart
+from tests.grid.test_life import restart
 from tests.stack import Room, Stack, eventually, form
 
 # What .env.example has for one client and one message, unless it is changed.
@@ -98,17 +98,17 @@ def little_memory(stack: Stack, more: int) -> Iterator[None]:
     evicted = redis_info(stack, "evicted_keys")
     most = redis_info(stack, "used_memory") + more
     try:
-        assert redis_cli(stack, "config", "set", "maxmemory", str(most)) == ["OK"]
+        assert stack.redis_cli("config", "set", "maxmemory", str(most)) == ["OK"]
         yield
         assert redis_info(stack, "evicted_keys") > evicted
     finally:
-        assert redis_cli(stack, "config", "set", "maxmemory", "200mb") == ["OK"]
-        redis_cli(stack, "flushall")
+        assert stack.redis_cli("config", "set", "maxmemory", "200mb") == ["OK"]
+        stack.redis_cli("flushall")
 
 
 def redis_info(stack: Stack, name: str) -> int:
     """Return one of the numbers that Redis tells of itself."""
-    lines = (line.partition(":") for line in redis_cli(stack, "info"))
+    lines = (line.partition(":") for line in stack.redis_cli("info"))
     (value,) = [value for key, _, value in lines if key == name]
     return int(value)
 

@@ -148,8 +148,7 @@ def test_a_page_whose_past_is_no_longer_known_loads_it_from_the_database(stack, 
     expect(bob.locator("#messages li[aria-busy]")).to_have_count(0)
     ada.wait_for_timeout(1000)  # ms
     assert ada.locator("#messages li p").all_inner_texts() == ["before"]
-    (redis,) = stack.containers("redis")
-    assert redis.exec_run(["redis-cli", "flushall"]).exit_code == 0
+    assert stack.redis_cli("flushall") == ["OK"]
     say(bob, "and after")
     ada.context.set_offline(False)
     for page in (ada, bob):

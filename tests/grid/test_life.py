@@ -13,7 +13,6 @@ import pytest
 from docker.errors import APIError
 from docker.models.containers import Container
 from websockets import ConnectionClosed, InvalidStatus
-from websockets.asyncio.client import connect
 
 from tests.stack import Stack, eventually, run
 
@@ -136,8 +135,7 @@ async def sit_until_closed(stack: Stack, count: int, act: Callable[[], None]) ->
     everybody_sits = asyncio.Barrier(count + 1)
 
     async def sit() -> int:
-        url = f"ws://localhost:{stack.port}/ws/extra/everybody/"
-        async with connect(url, origin=stack.url, open_timeout=30, proxy=None) as socket:
+        async with stack.async_socket("/ws/extra/everybody/", open_timeout=30) as socket:
             await socket.recv()
             await everybody_sits.wait()
             try:
@@ -171,17 +169,11 @@ def test_sigterm_ends_requests_and_sockets_properly(stack):
     assert codes == {4000: 200}
     assert sum("left with " in line["message"] for line in stack.json_logs("app")) == 200
     assert [app.wait()["StatusCode"] for app in stack.replicas()] == [0] * len(stack.services)
-    assert redis_cli(stack, "pubsub", "channels", "*") == []
-    for key in redis_cli(stack, "keys", "*"):
-        assert redis_cli(stack, "ttl", key) != ["-1"], f"{key} is kept for ever"
+    assert stack.redis_cli("pubsub", "channels", "*") == []
+    for key in stack.redis_cli("keys", "*"):
+        assert stack.redis_cli("ttl", key) != ["-1"], f"{key} is kept for ever"
     stack.compose("start", *stack.services)
     answers(stack)
-
-
-def redis_cli(stack: Stack, *command: str) -> list[str]:
-    """Return the lines that Redis answers to a command."""
-    (redis,) = stack.containers("redis")
-    return redis.exec_run(["redis-cli", *command])[1].decode().split()
 
 
 def processes(app: Container) -> dict[str, str]:

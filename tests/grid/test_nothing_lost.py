@@ -37,7 +37,7 @@ def _as_it_was(stack: Stack) -> Iterator[None]:
     restart(stack, **SETTINGS)
     yield
     restart(stack)
-    redis(stack).exec_run(["redis-cli", "flushall"])
+    stack.redis_cli("flushall")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from contextlib import ExitStack, suppress
 
 import pytest
 from websockets import ConnectionClosed, InvalidStatus
-from websockets.asyncio.client import connect
 from websockets.sync.client import ClientConnection
 
 from tests.stack import Room, Stack, eventually, run
@@ -45,9 +44,8 @@ def closed(socket: ClientConnection) -> tuple[int, str]:
 
 def test_a_message_over_the_limit_closes_the_socket_with_1009(stack):
     async def close_code(message: str | bytes) -> int:
-        url = f"ws://localhost:{stack.port}/ws/echo/"
         # Not the synchronous client: it does not see the close frame while it sends.
-        async with connect(url, origin=stack.url, open_timeout=20, proxy=None) as socket:
+        async with stack.async_socket("/ws/echo/", open_timeout=20) as socket:
             with suppress(ConnectionClosed):  # before the last bytes have left
                 await socket.send(message)
             await asyncio.wait_for(socket.wait_closed(), 20)
@@ -132,9 +130,8 @@ def test_a_socket_that_is_only_quiet_outlives_the_limit_of_the_proxy(stack):
 
 def test_1000_sockets_are_open_at_once(stack):
     async def echo(number: int, few: asyncio.Semaphore, all_open: asyncio.Barrier) -> str:
-        url, options = f"ws://localhost:{stack.port}/ws/echo/", {"open_timeout": 60, "proxy": None}
         async with few:
-            opened = await connect(url, origin=stack.url, **options)
+            opened = await stack.async_socket("/ws/echo/", open_timeout=60)
         async with opened as socket, asyncio.timeout(90):
             await all_open.wait()
             await socket.send(str(number))
