@@ -22,7 +22,7 @@ YAMLLINT = (
 # What nothing speaks of that was baked without a choice.
 TRACES = {
     "postgres": r"postgres|psycopg|DATABASE_CONNECTIONS",
-    "split": r"\bwsgi|\bserve[./]web|\bWEB_(REPLICAS|THREADS)|upstream web",
+    "split": r"\bwsgi|\bserve[./]web|\bWEB_(REPLICAS|THREADS)|\bweb:8000",
 }
 
 

@@ -3,11 +3,13 @@
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from tests.odd import opening
 from tests.stack import Stack
 
 
@@ -134,3 +136,20 @@ def test_connections_are_kept_open_between_requests(stack):
     assert len(local) == 1
     # For each of nginx's workers one to each replica, and not one for each request.
     assert len(connections(stack) - before) <= 10
+
+
+def test_a_handshake_that_is_refused_costs_no_other_request_its_answer(stack):
+    """Servers close its connection, which nginx must not give to somebody else."""
+    host = f"localhost:{stack.port}"
+    refused = opening(stack.port, "/ws/echo/", "", {"Sec-WebSocket-Key": []})
+    posted = f"POST /accounts/logout/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"
+
+    def ask(request: bytes) -> int:
+        with socket.create_connection(("localhost", stack.port), timeout=20) as client:
+            client.sendall(request)
+            return int(client.recv(1024).split()[1])
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(ask, [refused, posted.encode()] * 3000))
+    assert set(statuses[::2]) == {400}
+    assert set(statuses[1::2]) == {403}  # for want of a CSRF token
