@@ -240,7 +240,7 @@ def test_probes_of_one_client_at_a_time_are_limited(stack, root):
     with stack.nginx(FRONT_PROXIES=peer), ThreadPoolExecutor(31) as pool:
         with paused(stack.replicas()):
             asked = [pool.submit(probe, number) for number in range(31)]
-            eventually("ten are refused", lambda: sum(one.done() for one in asked) == 10, 5)
+            eventually("ten are refused", lambda: sum(one.done() for one in asked) == 10, 30)
             assert {one.result() for one in asked if one.done()} == {429}
             assert not asked[0].done()
         assert Counter(one.result() for one in asked) == {200: 21, 429: 10}
