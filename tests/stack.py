@@ -8,7 +8,7 @@ import re
 import socket as sockets
 import subprocess
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from typing import TypeVar
 import docker
 import httpx
 import yaml
-from docker.models.containers import Container
+from docker.models.containers import Container, ExecResult
 from websockets.asyncio.client import connect as async_connect
 from websockets.sync.client import ClientConnection, connect
 
@@ -69,6 +69,26 @@ def cookie_header(browser: httpx.Client) -> str:
 def form(browser: httpx.Client, **fields: str) -> dict[str, str]:
     """Return what a form on a page sends: its fields, and the token against foreign forms."""
     return fields | {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+
+
+def execute(container: Container, command: Sequence[str], *, user: str = "") -> ExecResult:
+    """Run a command in a container, and return its exit status and what it has printed.
+
+    Not by Container.exec_run, which loses what comes in one piece with the engine's answer:
+    https://github.com/docker/docker-py/issues/2042
+
+    Args:
+        container: where; if it does not run, the exit status is 1.
+        command: the program and its arguments.
+        user: whose name or number to run it by; by default, that of the container.
+    """
+    done = subprocess.run(
+        ["docker", "exec", f"--user={user}", container.id, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return ExecResult(done.returncode, done.stdout)
 
 
 def base_images(project: Path) -> set[str]:
@@ -181,7 +201,7 @@ class Stack:
     def redis_cli(self, *command: str) -> list[str]:
         """Return the words that Redis answers to a command."""
         (redis,) = self.containers("redis")
-        return redis.exec_run(["redis-cli", *command])[1].decode().split()
+        return execute(redis, ["redis-cli", *command]).output.decode().split()
 
     def add_user(self, username: str, *, staff: bool = False) -> None:
         """Make an account, with PASSWORD."""

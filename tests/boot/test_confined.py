@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from docker.models.containers import Container
 
-from tests.stack import Stack
+from tests.stack import Stack, execute
 
 # Prints the folders in which a file can be made.
 WRITABLE = """
@@ -58,7 +58,7 @@ except psycopg.Error as error:
 
 def python(container: Container, script: str, *arguments: str) -> list[str]:
     """Run a script in a container and return the list that it prints."""
-    status, output = container.exec_run(["python", "-c", script, *arguments])
+    status, output = execute(container, ["python", "-c", script, *arguments])
     assert status == 0, output.decode()
     return json.loads(output)
 
@@ -69,7 +69,7 @@ def test_nothing_can_be_written_but_memory_and_the_database(stack, combination):
         writable = set(python(app, WRITABLE))
         assert {folder for folder in writable if not folder.startswith("/dev/")} == {"/tmp"} | data
         assert writable - {"/tmp", "/dev/shm", "/dev/mqueue"} == data
-        _, mounts = app.exec_run(["cat", "/proc/mounts"])
+        _, mounts = execute(app, ["cat", "/proc/mounts"])
         options = re.search(r"^tmpfs /tmp tmpfs (\S+)", mounts.decode(), re.MULTILINE)[1]
         assert {"noexec", "nosuid", "nodev"} <= set(options.split(","))
 
@@ -84,7 +84,7 @@ def test_the_application_reaches_its_services_and_nothing_else(stack):
         doors = [f"{host}:{port}" for host in hosts for port in (22, stack.port, 2375)]
         services = ["redis:6379", *(["postgres:5432"] if stack.containers("postgres") else [])]
         assert python(app, REACHED, *outside, *doors, *services) == services
-        _, routes = app.exec_run(["cat", "/proc/net/route"])
+        _, routes = execute(app, ["cat", "/proc/net/route"])
         destinations = [line.split("\t")[1] for line in routes.decode().splitlines()[1:]]
         assert len(destinations) == 2
         assert "00000000" not in destinations  # the default route
@@ -98,8 +98,8 @@ def test_only_the_proxy_has_a_way_out_and_it_does_not_know_where_the_data_is(sta
                 assert attributes["Internal"], (service, network)
     (nginx,) = stack.containers("nginx")
     for service in ("redis", "postgres"):
-        assert nginx.exec_run(["getent", "hosts", service])[0] != 0
-    assert nginx.exec_run(["getent", "hosts", "app"])[0] == 0
+        assert execute(nginx, ["getent", "hosts", service])[0] != 0
+    assert execute(nginx, ["getent", "hosts", "app"])[0] == 0
 
 
 @pytest.mark.only(database="postgres")
@@ -141,14 +141,14 @@ def test_no_secret_is_in_an_image_a_volume_the_environment_or_a_log(stack, combi
             # The image of Postgres hands its password on to itself in this way.
             if container.status == "running" and service != "postgres":
                 environ = "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null"
-                seen += container.exec_run(["sh", "-c", environ])[1].decode()
+                seen += execute(container, ["sh", "-c", environ])[1].decode()
                 assert "PATH=" in seen
             for secret in secrets(stack):
                 assert secret not in seen, service
     app = stack.containers("app")[0]
     volumes = [mount["Destination"] for mount in app.attrs["Mounts"] if mount["Type"] == "volume"]
     for secret in secrets(stack):
-        status, found = app.exec_run(["grep", "-rlF", "-e", secret, "/app", "/opt/venv", *volumes])
+        status, found = execute(app, ["grep", "-rlF", "-e", secret, "/app", "/opt/venv", *volumes])
         assert (status, found) == (1, b"")
 
 

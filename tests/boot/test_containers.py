@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from docker.models.containers import Container
 
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, execute
 
 KNOWN_WARNINGS = [
     # Redis asks for a setting of the machine's kernel, which no container can change.
@@ -27,7 +27,7 @@ def containers(stack: Stack) -> dict[str, Container]:
 
 def test_nobody_is_root(containers):
     for service, container in containers.items():
-        status, output = container.exec_run(["cat", "/proc/1/status"])
+        status, output = execute(container, ["cat", "/proc/1/status"])
         assert status == 0, service
         uids = re.search(rb"^Uid:\s+(\d+)\s+(\d+)", output, re.MULTILINE).groups()
         assert b"0" not in uids, service
@@ -36,14 +36,14 @@ def test_nobody_is_root(containers):
 def test_nothing_can_be_written_but_what_is_meant_to(containers):
     for service, container in containers.items():
         for folder in ("/", "/etc", "/usr", "/var", "/opt", "/app", "/srv"):
-            status, output = container.exec_run(["touch", f"{folder}/x"], user="0")
+            status, output = execute(container, ["touch", f"{folder}/x"], user="0")
             assert status, (service, folder)
             assert b"Read-only" in output or b"No such file" in output, (service, folder)
 
 
 def test_no_privilege_is_held_or_can_be_had(containers):
     for service, container in containers.items():
-        _, status = container.exec_run(["cat", "/proc/1/status"])
+        _, status = execute(container, ["cat", "/proc/1/status"])
         for line in (rb"CapEff:\s+0+", rb"CapBnd:\s+0+", rb"NoNewPrivs:\s+1"):
             assert re.search(rb"^%b$" % line, status, re.MULTILINE), (service, line)
 
@@ -86,13 +86,13 @@ def test_the_database_was_migrated_once_before_the_application_started(stack):
 
 def children(container: Container) -> list[str]:
     """Return the processes that the first one of a container has started."""
-    _, output = container.exec_run(["cat", "/proc/1/task/1/children"])
+    _, output = execute(container, ["cat", "/proc/1/task/1/children"])
     return output.decode().split()
 
 
 def open_files(container: Container, pid: str) -> tuple[str, ...]:
     """Return how many open files a process may have, and how many it could ask for."""
-    _, limits = container.exec_run(["cat", f"/proc/{pid}/limits"])
+    _, limits = execute(container, ["cat", f"/proc/{pid}/limits"])
     return re.search(r"^Max open files +(\d+) +(\d+)", limits.decode(), re.MULTILINE).groups()
 
 
@@ -121,12 +121,12 @@ def test_nginx_logs_one_json_object_a_line_without_query_strings(stack):
 def test_nothing_is_left_in_the_image_that_only_the_build_needed(stack):
     app = stack.containers("app")[0]
     for program in ("uv", "gcc", "git"):
-        assert app.exec_run(["which", program])[0] == 1
-    _, files = app.exec_run(["ls", "-A", "/app"])
+        assert execute(app, ["which", program])[0] == 1
+    _, files = execute(app, ["ls", "-A", "/app"])
     assert set(files.decode().split()) - {"extra"} == {  # which these tests have mounted
         *("__pycache__", "config", "manage.py", "realtime", "rooms", "serve", "staticfiles")
     }
-    assert app.exec_run(["ls", "/app/config/__pycache__"])[0] == 0
+    assert execute(app, ["ls", "/app/config/__pycache__"])[0] == 0
 
 
 def test_the_image_is_small(stack, combination):

@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 
-import docker
 import httpx
 import pytest
 
 from tests.baking import bake
 from tests.conftest import slug
 from tests.grid.test_life import answers, restart
-from tests.stack import Room, Stack, cookie_header, eventually, run
+from tests.stack import Room, Stack, cookie_header, eventually, execute, run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -108,7 +107,7 @@ def connections(stack: Stack, service: str | None = None) -> int:
         networks = [app.attrs["NetworkSettings"]["Networks"] for app in stack.containers(service)]
         addresses = [network[f"{stack.project.name}_back"]["IPAddress"] for network in networks]
         query += f" AND host(client_addr) IN ({', '.join(map(repr, addresses))})"
-    status, output = postgres.exec_run(["psql", "--username=app", "-Atc", query])
+    status, output = execute(postgres, ["psql", "--username=app", "-Atc", query])
     assert status == 0, output
     return int(output)
 
@@ -209,10 +208,7 @@ def test_a_database_that_was_made_by_half_is_not_healthy(stack, combination, tmp
         (postgres,) = half.containers("postgres")
 
         def succeeds(*command: str) -> bool:
-            try:
-                return postgres.exec_run(command)[0] == 0
-            except docker.errors.APIError:  # between two starts
-                return False
+            return execute(postgres, command).exit_code == 0
 
         # The image takes it for made, and does not run the script again.
         eventually("the next start", lambda: succeeds("pg_isready", "--host=127.0.0.1"))

@@ -9,7 +9,7 @@ from websockets import ConnectionClosed
 
 from tests.boot.test_tickets import redis_away
 from tests.grid.test_life import restart
-from tests.stack import Room, Stack, eventually
+from tests.stack import Room, Stack, eventually, execute
 
 pytestmark = pytest.mark.whole
 
@@ -73,7 +73,7 @@ def test_sockets_of_a_replica_that_is_drained_are_let_in_by_the_other_one(stack)
                 sockets.enter_context(stack.room("seats", ada))
             assert not let_in(stack, ada)
         finally:
-            assert app.exec_run([*DRAIN, "--undo"]).exit_code == 0
+            assert execute(app, [*DRAIN, "--undo"]).exit_code == 0
 
 
 def test_sockets_of_a_replica_that_is_killed_are_soon_forgotten(stack):

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 from websockets import ConnectionClosed
 
-from tests.stack import Room, eventually, form
+from tests.stack import Room, eventually, execute, form
 
 DRAIN = ["python", "manage.py", "drain"]
 
@@ -21,7 +21,7 @@ def test_a_replica_can_be_emptied_by_hand_and_filled_again(stack):
     browser = stack.browser("ada")
     with stack.room("drained", browser) as room:
         app = stack.replica(room.replica)
-        done = app.exec_run(DRAIN)
+        done = execute(app, DRAIN)
         room.hear_of("reconnect")
         assert code(room) == 4000
     try:
@@ -31,7 +31,7 @@ def test_a_replica_can_be_emptied_by_hand_and_filled_again(stack):
                 assert stack.replica(room.replica) != app
             assert stack.browser().get("/").status_code == 200
     finally:
-        assert app.exec_run([*DRAIN, "--undo"]).exit_code == 0
+        assert execute(app, [*DRAIN, "--undo"]).exit_code == 0
 
     def back() -> bool:
         with stack.room("drained", browser) as room:

@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.boot.test_doors import gixy
 from tests.lab import images
-from tests.stack import PASSWORD, Stack, cookie_header, eventually, form, free_port
+from tests.stack import PASSWORD, Stack, cookie_header, eventually, execute, form, free_port
 
 nginx_alone = pytest.mark.only(asgi_server="uvicorn", topology="single")
 
@@ -210,9 +210,9 @@ def test_http_3_is_spoken(site):
     command = ["curl", "--http3-only", "--silent", "--show-error", "--output", "/dev/null"]
     command += ["--write-out", "%{http_version} %{response_code}"]
     command += ["--cacert", "/certificates/authority.pem"]
-    assert nginx.exec_run([*command, "https://localhost:8443/"]).output == b"3 200"
+    assert execute(nginx, [*command, "https://localhost:8443/"]).output == b"3 200"
     evil = ["--connect-to", "evil.example:443:localhost:8443", "https://evil.example/"]
-    assert nginx.exec_run([*command, *evil]).exit_code == 7
+    assert execute(nginx, [*command, *evil]).exit_code == 7
 
 
 def context(version: ssl.TLSVersion) -> ssl.SSLContext:
@@ -346,7 +346,7 @@ def test_certificates_are_got_and_renewed_while_sockets_stay_open(stack, authori
         # The first try fails: nobody is asked again at once.
         eventually("a failure", lambda: b"Next try in 20m." in certbot.logs())
         assert certbot.logs().count(b"Next try") == 1
-        _, status = certbot.exec_run(["cat", "/proc/self/status"])
+        _, status = execute(certbot, ["cat", "/proc/self/status"])
         assert re.search(rb"^Uid:\s+101\s", status, re.MULTILINE)
         assert re.search(rb"^CapBnd:\s+0+$", status, re.MULTILINE)
 
@@ -356,7 +356,7 @@ def test_certificates_are_got_and_renewed_while_sockets_stay_open(stack, authori
         assert time.monotonic() - started < 20  # SIGTERM is enough
         eventually("a second try", lambda: certbot.logs().count(b"Next try") == 2, 60)
         assert b"Next try in 12h." in certbot.logs(), certbot.logs().decode()
-        root = nginx.exec_run(["curl", "-fsk", "https://pebble:15000/roots/0"]).output.decode()
+        root = execute(nginx, ["curl", "-fsk", "https://pebble:15000/roots/0"]).output.decode()
         site = Site(stack, port, root, NAME)
         first = site.certificate()
         ada = site.log_in("ada")
@@ -366,7 +366,8 @@ def test_certificates_are_got_and_renewed_while_sockets_stay_open(stack, authori
         with site.socket("/ws/echo/") as connection:
             assert echoes(connection)
             renew = "certbot renew --force-renewal --no-random-sleep-on-renew"
-            status, output = certbot.exec_run(f"{renew} --work-dir /tmp --logs-dir /tmp")
+            renew += " --work-dir /tmp --logs-dir /tmp"
+            status, output = execute(certbot, renew.split())
             assert status == 0, output.decode()
             eventually("the new certificate", lambda: site.certificate() != first, 25)
             assert echoes(connection)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.odd import opening
-from tests.stack import Stack
+from tests.stack import Stack, execute
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def connections(stack: Stack) -> set[str]:
     """Return the connections to the application, open or just closed, by their peer."""
     peers = set()
     for app in stack.containers(stack.pages):
-        _, table = app.exec_run(["cat", "/proc/net/tcp"])
+        _, table = execute(app, ["cat", "/proc/net/tcp"])
         peers |= set(re.findall(r": \w+:1F40 (\w+:\w+) ", table.decode()))
     return peers
 

@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import docker
 import httpx
 import pytest
-from docker.errors import APIError
 from docker.models.containers import Container
 from websockets import ConnectionClosed, InvalidStatus
 
-from tests.stack import Stack, eventually, run
+from tests.stack import Stack, eventually, execute, run
 
 pytestmark = pytest.mark.whole
 
@@ -81,7 +80,7 @@ def _two_processes(stack, args) -> None:
 
 def titles(container: Container) -> str:
     """Return what its processes say of themselves, whole: Docker may cut it off at 80 columns."""
-    return container.exec_run(["sh", "-c", "cat /proc/[0-9]*/cmdline"])[1].decode()
+    return execute(container, ["sh", "-c", "cat /proc/[0-9]*/cmdline"])[1].decode()
 
 
 def test_one_connection_over_the_limit_is_told_to_come_back_later(stack):
@@ -178,10 +177,7 @@ def test_sigterm_ends_requests_and_sockets_properly(stack):
 
 def processes(app: Container) -> dict[str, str]:
     """Return the processes of a container that answer, with their numbers; none if one does not."""
-    try:
-        status, output = app.exec_run(["python", "-c", WHO])
-    except APIError:  # the container is just being restarted
-        return {}
+    status, output = execute(app, ["python", "-c", WHO])
     return dict(line.split() for line in output.decode().splitlines()) if status == 0 else {}
 
 
@@ -209,7 +205,7 @@ def test_a_process_that_is_killed_is_replaced(stack):
     seen: dict[str, str] = {}
     eventually("both answer", lambda: seen.update(processes(app)) or len(seen) == 2)
     killed = min(seen.values())
-    assert app.exec_run(["python", "-c", f"import os; os.kill({killed}, 9)"])[0] == 0
+    assert execute(app, ["python", "-c", f"import os; os.kill({killed}, 9)"])[0] == 0
     eventually("a third one answers", lambda: processes(app).keys() - seen.keys())
     eventually("healthy", lambda: stack.containers(stack.pages)[0].health == "healthy")
 
@@ -242,7 +238,7 @@ def test_a_socket_file_that_a_crash_left_behind_does_not_hinder_the_next_start(
     for service in [*stack.services, *stack.services]:
         app = run_once(stack, service, f"--volume={tmp_path}:/sockets", **settings)
         try:
-            eventually("an answer", lambda app=app: app.exec_run(PROBE)[0] == 0)
+            eventually("an answer", lambda app=app: execute(app, PROBE)[0] == 0)
         finally:
             app.remove(force=True)  # SIGKILL
 

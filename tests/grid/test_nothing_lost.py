@@ -12,7 +12,7 @@ from docker.models.containers import Container
 
 from tests.grid.crowd import Crowd, Window
 from tests.grid.test_life import restart, titles
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, execute
 
 pytestmark = pytest.mark.whole
 
@@ -182,7 +182,7 @@ def test_when_redis_comes_back_without_its_data_every_socket_is_told_and_none_st
 ):
     with watched(crowd) as window:
         time.sleep(1)
-        assert redis(stack).exec_run(["sh", "-c", "rm -r /data/*"])[0] == 0
+        assert execute(redis(stack), ["sh", "-c", "rm -r /data/*"])[0] == 0
         redis(stack).kill()
         redis(stack).start()
         healthy(redis(stack))
@@ -221,7 +221,7 @@ def test_when_nginx_is_reloaded_nothing_is_lost_and_nobody_gets_an_error(stack, 
     """Its old processes leave when `worker_shutdown_timeout` ends, and close their sockets."""
     with watched(crowd) as window:
         reload = ["nginx", "-c", "/tmp/nginx.conf", "-s", "reload"]
-        assert nginx(stack).exec_run(reload)[0] == 0
+        assert execute(nginx(stack), reload)[0] == 0
         eventually("old processes leave", lambda: "shutting down" in titles(nginx(stack)))
         eventually("old processes gone", lambda: "shutting down" not in titles(nginx(stack)))
     assert window.figures.not_recovered == 0
@@ -241,7 +241,7 @@ def test_when_nginx_is_restarted_nothing_is_lost(stack, crowd, watched):
 def megabytes(stack: Stack) -> list[float]:
     """Return the memory of all processes of each replica."""
     command = ["sh", "-c", "cat /proc/[0-9]*/status"]
-    statuses = [app.exec_run(command)[1].decode() for app in stack.containers("app")]
+    statuses = [execute(app, command)[1].decode() for app in stack.containers("app")]
     return [
         sum(int(kb) / 1024 for kb in re.findall(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE))
         for status in statuses

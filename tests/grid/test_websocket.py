@@ -12,7 +12,7 @@ import pytest
 from websockets import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from tests.stack import Room, Stack, eventually, run
+from tests.stack import Room, Stack, eventually, execute, run
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def megabytes(stack: Stack, pid: str) -> list[float]:
     """Return the memory of the processes of this number, one in each replica that has one."""
     found = []
     for app in stack.containers("app"):
-        _, status = app.exec_run(["cat", f"/proc/{pid}/status"])
+        _, status = execute(app, ["cat", f"/proc/{pid}/status"])
         found += [int(kb) / 1024 for kb in re.findall(r"^VmRSS:\s+(\d+) kB", status.decode(), re.M)]
     return found
 
