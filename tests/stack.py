@@ -190,6 +190,12 @@ class Stack:
         return "web" if "web" in self.all_services else "app"
 
     @property
+    def probes(self) -> list[str]:
+        """The paths that say how the application is: of those who have the sockets, too."""
+        prefixes = [""] if self.pages == "app" else ["", "/ws"]
+        return [f"{prefix}{path}" for prefix in prefixes for path in ("/livez", "/readyz")]
+
+    @property
     def services(self) -> list[str]:
         """The services whose containers run the application."""
         return list(dict.fromkeys(["app", self.pages]))

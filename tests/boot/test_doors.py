@@ -18,6 +18,7 @@ import pytest
 from docker.models.containers import Container
 from websockets import InvalidStatus
 
+from tests.boot.test_containers import children
 from tests.boot.test_log_in import log_in
 from tests.stack import PASSWORD, Stack, eventually, execute, form
 
@@ -228,10 +229,7 @@ def paused(containers: list[Container]) -> Iterator[None]:
 
 
 def test_probes_of_one_client_at_a_time_are_limited(stack, root):
-    paths = ["/livez", "/readyz"]
-    if stack.pages != "app":  # where sockets are apart
-        paths += ["/ws/livez", "/ws/readyz"]
-    peer = root.get("/whoami/").json()["client"]
+    paths, peer = stack.probes, root.get("/whoami/").json()["client"]
 
     def probe(number: int) -> int:
         other = {"X-Forwarded-For": "203.0.113.8"} if number == 0 else {}
@@ -292,7 +290,7 @@ def cut(connection: socket.socket) -> bool:
 def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
     """Each with as many headers as it may have, while uploads take all of the room for them."""
     (nginx,) = stack.containers("nginx")
-    workers = execute(nginx, ["cat", "/proc/1/task/1/children"]).output
+    workers = children(nginx)
     address = stack.nginx_address
     most = 10 * 1024**2
     upload = f"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {most}\r\n\r\n"
@@ -320,7 +318,7 @@ def test_ten_thousand_half_open_connections_keep_nobody_out_and_are_cut(stack):
         eventually("all are cut", lambda: all(cut(connection) for connection in half))
     nginx.reload()
     assert nginx.health == "healthy"
-    assert execute(nginx, ["cat", "/proc/1/task/1/children"]).output == workers
+    assert children(nginx) == workers
     assert "exited on signal" not in "".join(stack.logs("nginx"))
 
 
