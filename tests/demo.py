@@ -43,15 +43,24 @@ def run(*command: str | Path, **environment: str) -> None:
         sys.exit(f"{done.stdout}\ndemo: failed: {' '.join(map(str, command))}")
 
 
+def is_server(pid: int) -> bool:
+    """Whether a process is there, and serves a baked project."""
+    try:
+        return b"config.asgi" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # gone, or going while it is read
+        return False
+
+
 def stop() -> None:
     """Stop an earlier demo, and remove it."""
     if not PROJECT.exists():
         return
     if SERVER.exists():
         pid = int(SERVER.read_text())
-        command = Path(f"/proc/{pid}/cmdline")
-        if command.exists() and b"config.asgi" in command.read_bytes():
+        if is_server(pid):
             os.kill(pid, signal.SIGTERM)
+            # It still answers for some seconds, and needs its folder until then.
+            eventually("the end of the earlier demo", lambda: not is_server(pid))
     elif found := engine.current():
         os.environ.update(found.env)
         Stack(PROJECT).down()
