@@ -1,7 +1,7 @@
-"""What each ASGI server costs in a baked project, without a proxy: `python -m bench.servers`.
+"""Measure memory, CPU and shutdown of each ASGI server, without a proxy: `python -m bench.servers`.
 
-Memory and processor time are the server's own, so that a slow client and a busy machine do not
-count. Rounds alternate between the servers; the figures are medians.
+Memory and CPU time are those of the server's processes, so that a slow client or a busy machine has
+no influence. Rounds alternate between the servers; the figures are medians.
 """
 
 import asyncio
@@ -36,35 +36,35 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Server:
-    """One that runs, by the number of its process."""
+    """A running server."""
 
     process: subprocess.Popen
     port: int
 
     def folders(self) -> list[Path]:
-        """Return where the kernel tells of it and of the processes that it has started."""
+        """Return the folders in /proc of its process and of that process's children."""
         mine = Path(f"/proc/{self.process.pid}")
         children = (mine / "task" / mine.name / "children").read_text().split()
         return [mine, *(Path(f"/proc/{child}") for child in children)]
 
     def megabytes(self) -> float:
-        """Return the memory that it occupies."""
+        """Return its resident memory."""
         statuses = "".join((folder / "status").read_text() for folder in self.folders())
         return sum(int(kB) for kB in re.findall(r"VmRSS:\s+(\d+) kB", statuses)) / 1024
 
     def seconds(self) -> float:
-        """Return the processor time that it has used."""
+        """Return its CPU time in seconds."""
         stats = [(folder / "stat").read_text().rpartition(")")[2] for folder in self.folders()]
         return sum(int(stat.split()[11]) + int(stat.split()[12]) for stat in stats) / TICKS
 
     def connect(self) -> connect:
-        """Open a socket that echoes."""
+        """Open a WebSocket to the echo consumer."""
         url = f"ws://127.0.0.1:{self.port}/ws/echo/"
         origin = f"http://127.0.0.1:{self.port}"
         return connect(url, origin=origin, proxy=None, compression=None, open_timeout=60)
 
     def answers(self) -> bool:
-        """Whether it serves already."""
+        """Whether it serves HTTP."""
         assert self.process.poll() is None, "it has ended"
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}/livez").status_code == 200
@@ -74,7 +74,7 @@ class Server:
 
 @contextmanager
 def running(project: Path, python: Path) -> Iterator[Server]:
-    """Start a project as in production, but without Redis; kill it in the end if it still runs."""
+    """Run a project as in production, but without Redis."""
     port = free_port()
     settings = {
         "BIND": f"127.0.0.1:{port}",
@@ -92,7 +92,7 @@ def running(project: Path, python: Path) -> Iterator[Server]:
     )
     try:
         server = Server(process, port)
-        eventually("an answer", server.answers)
+        eventually("a response", server.answers)
         yield server
     finally:
         process.kill()
@@ -100,14 +100,14 @@ def running(project: Path, python: Path) -> Iterator[Server]:
 
 
 async def echo(socket: ClientConnection, messages: int) -> None:
-    """Send a message after the other, each when the one before has come back."""
+    """Send messages, each after the echo of the one before."""
     for number in range(messages):
         await socket.send(str(number))
         assert await socket.recv() == str(number)
 
 
-async def sit(socket: ClientConnection) -> int:
-    """Wait until the server closes a socket, and return its code; 1006 is no close frame."""
+async def close_code(socket: ClientConnection) -> int:
+    """Wait until the server closes a socket, and return the code; 1006 means no close frame."""
     try:
         while True:
             await socket.recv()
@@ -116,7 +116,7 @@ async def sit(socket: ClientConnection) -> int:
 
 
 async def measure(server: Server) -> dict[str, float]:
-    """Return what one run of a server costs."""
+    """Return the figures of one run of a server."""
     found = {"MB at start": server.megabytes()}
 
     async with asyncio.TaskGroup() as opening:
@@ -125,14 +125,14 @@ async def measure(server: Server) -> dict[str, float]:
     await asyncio.gather(*(echo(socket, 20) for socket in talking))
     before = server.seconds()
     await asyncio.gather(*(echo(socket, MESSAGES) for socket in talking))
-    found["µs a message"] = (server.seconds() - before) * 1e6 / (TALKING * MESSAGES)
+    found["µs per message"] = (server.seconds() - before) * 1e6 / (TALKING * MESSAGES)
 
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
         await client.get("/")
         before = server.seconds()
         for _ in range(PAGES):
             (await client.get("/")).raise_for_status()
-        found["µs a page"] = (server.seconds() - before) * 1e6 / PAGES
+        found["µs per page"] = (server.seconds() - before) * 1e6 / PAGES
 
     before = server.megabytes()
     sockets = []
@@ -140,21 +140,21 @@ async def measure(server: Server) -> dict[str, float]:
         async with asyncio.TaskGroup() as opening:
             tasks = [opening.create_task(server.connect().__aenter__()) for _ in range(100)]
         sockets += [task.result() for task in tasks]
-    found["kB a quiet socket"] = (server.megabytes() - before) * 1024 / IDLE
+    found["kB per idle socket"] = (server.megabytes() - before) * 1024 / IDLE
 
-    sitting = [asyncio.create_task(sit(socket)) for socket in [*talking, *sockets]]
+    closing = [asyncio.create_task(close_code(socket)) for socket in [*talking, *sockets]]
     started = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
-    codes = await asyncio.gather(*sitting)
+    codes = await asyncio.gather(*closing)
     assert set(codes) == {4000}
-    found["s to send 1,000 away"] = time.monotonic() - started
+    found["s to drain 1,000 sockets"] = time.monotonic() - started
     await asyncio.to_thread(server.process.wait, 30)
-    found["s to the end"] = time.monotonic() - started
+    found["s to exit"] = time.monotonic() - started
     return found
 
 
 def main() -> None:
-    """Print a table: figures × servers."""
+    """Print a table of figures × servers."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CHOICES["asgi_server"]}

@@ -1,6 +1,6 @@
-"""How long the steps of a newcomer and of a deploy take, and how much they ship: `make bench`.
+"""Measure the time and the size of bakes, first starts and deploys: `make bench`.
 
-Medians of several rounds, on whatever machine this is: compare within one run.
+Medians of several rounds. Figures of different machines cannot be compared.
 """
 
 import os
@@ -16,28 +16,28 @@ import httpx
 from docker.models.images import Image
 
 from tests.baking import bake
-from tests.lab import engine, images
+from tests.docker import engine, images
 from tests.stack import Stack, base_images
 
 ROUNDS = 5
 
 
 def seconds(step: Callable[[], object]) -> float:
-    """Return how long a step takes."""
+    """Return the seconds that a step takes."""
     started = time.perf_counter()
     step()
     return time.perf_counter() - started
 
 
 def median(what: str, step: Callable[[], float]) -> float:
-    """Return the median of what a step measures in each round."""
+    """Return the median of a measurement over all rounds."""
     print(f"bench: {what}", file=sys.stderr)
     return statistics.median(step() for _ in range(ROUNDS))
 
 
 def layers(image: Image) -> dict[str, int]:
-    """Return the uppermost layers of an image, down to one without files, with their bytes."""
-    # Both newest first. History has an entry of size 0 for each instruction that made no layer.
+    """Return the sizes in bytes of an image's top layers, down to the first without files."""
+    # Newest first. The history has entries of size 0 for instructions that made no layer.
     sizes = [entry["Size"] for entry in image.history() if entry["Size"]]
     return dict(zip(reversed(image.attrs["RootFS"]["Layers"]), sizes, strict=False))
 
@@ -68,7 +68,7 @@ def rebuild(stack: Stack) -> tuple[float, int]:
 
 
 def measure() -> list[tuple[str, str]]:
-    """Return what was measured, and the figure."""
+    """Return the name and the value of each figure."""
     rows = []
     with TemporaryDirectory() as folder:
         places = iter(range(ROUNDS))
@@ -100,7 +100,7 @@ def measure() -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    """Measure everything and print a table."""
+    """Print a table of the figures."""
     found = engine.ensure()
     os.environ.update(found.env)
     try:

@@ -1,8 +1,8 @@
-"""Keep secrets to their owner: a file's mode is the one thing that a template cannot say."""
+"""Restrict the modes of secrets, because a template cannot set modes."""
 
 from pathlib import Path
 
 Path(".env").chmod(0o600)
 Path("secrets").chmod(0o700)
 for secret in Path("secrets").iterdir():
-    secret.chmod(0o644)  # for the users of the containers, who get the files without the folder
+    secret.chmod(0o644)  # read by the users of the containers, which mount only the files

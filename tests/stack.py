@@ -1,4 +1,4 @@
-"""A baked project's compose stack, as somebody outside of it sees and handles it."""
+"""A baked project's Compose stack, controlled and tested from outside."""
 
 import asyncio
 import json
@@ -23,16 +23,16 @@ from docker.models.containers import Container, ExecResult
 from websockets.asyncio.client import connect as async_connect
 from websockets.sync.client import ClientConnection, connect
 
-from tests.odd import opening
+from tests.fuzz import opening
 
 PASSWORD = "correct horse battery staple"
 T = TypeVar("T")
 
 
 def free_port(*preferred: int) -> int:
-    """Return the first of these ports that nobody listens on, or any free one.
+    """Return the first of these ports that is free, or any other free one.
 
-    None that the kernel gives to clients, of which tests have thousands: a port must stay free
+    The others are outside the kernel's ephemeral ports, so that no client of a test takes the port
     while its server is restarted.
     """
     while True:
@@ -43,20 +43,20 @@ def free_port(*preferred: int) -> int:
 
 
 def eventually(what: str, condition: Callable[[], T], seconds: float = 90) -> T:
-    """Ask again and again until the answer is true, and return it.
+    """Poll a condition until it is true, and return its value.
 
     Raises:
-        AssertionError: it was not, within these seconds.
+        AssertionError: it was not true within these seconds.
     """
     deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"timed out after {seconds} s: {what}"
         time.sleep(0.1)
-    return answer
+    return value
 
 
 def run(coroutine: Coroutine[None, None, T]) -> T:
-    """Return what a coroutine returns, run in another thread: Playwright has a loop in this one."""
+    """Run a coroutine in another thread and return its result: this one has Playwright's loop."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
 
@@ -67,20 +67,20 @@ def cookie_header(browser: httpx.Client) -> str:
 
 
 def form(browser: httpx.Client, **fields: str) -> dict[str, str]:
-    """Return what a form on a page sends: its fields, and the token against foreign forms."""
+    """Return the data of a form: its fields and the CSRF token."""
     return fields | {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
 
 
 def execute(container: Container, command: Sequence[str], *, user: str = "") -> ExecResult:
-    """Run a command in a container, and return its exit status and what it has printed.
+    """Run a command in a container, and return its exit status and output.
 
-    Not by Container.exec_run, which loses what comes in one piece with the engine's answer:
+    Container.exec_run can lose output that arrives together with the engine's response:
     https://github.com/docker/docker-py/issues/2042
 
     Args:
-        container: where; if it does not run, the exit status is 1.
+        container: the container; if it does not run, the exit status is 1.
         command: the program and its arguments.
-        user: whose name or number to run it by; by default, that of the container.
+        user: a user name or id; by default, the container's.
     """
     done = subprocess.run(
         ["docker", "exec", f"--user={user}", container.id, *command],
@@ -101,20 +101,20 @@ def base_images(project: Path) -> set[str]:
 
 @dataclass(frozen=True)
 class Stack:
-    """One stack: `docker compose` in a project's folder, and what it serves."""
+    """One stack: `docker compose` in a project's folder, and its HTTP and WebSocket clients."""
 
     project: Path
     port: int = field(default_factory=lambda: free_port(8000))
     settings: dict[str, str] = field(default_factory=dict)
-    """What `configure` puts into .env."""
+    """The settings that `configure` writes to .env."""
 
     @property
     def url(self) -> str:
-        """Where nginx answers."""
+        """nginx's URL."""
         return f"http://localhost:{self.port}"
 
     def compose(self, *arguments: str) -> str:
-        """Run `docker compose` and return what it prints.
+        """Run `docker compose` and return its output.
 
         Raises:
             AssertionError: its exit status is not 0; the message is its output.
@@ -132,10 +132,10 @@ class Stack:
         return done.stdout
 
     def configure(self, **changes: str) -> bool:
-        """Make .env for production as the project's README says, from the settings and changes.
+        """Write .env for production as the project's README describes, with settings and changes.
 
         Returns:
-            whether .env is another one now. What runs has the old one until `up`.
+            whether .env has changed. Running containers keep the old values until `up`.
         """
         text = (self.project / ".env.example").read_text()
         for key, value in (self.settings | changes).items():
@@ -147,10 +147,10 @@ class Stack:
         return changed
 
     def up(self) -> None:
-        """Build and start everything, and wait until all of it is healthy.
+        """Build and start all services, and wait until they are healthy.
 
         Raises:
-            AssertionError: something is not; the message ends with what the containers said.
+            AssertionError: a service is not healthy; the message ends with the containers' logs.
         """
         self.compose("build", "--quiet")
         try:
@@ -160,10 +160,10 @@ class Stack:
 
     @contextmanager
     def nginx(self, **changes: str) -> Iterator[None]:
-        """Run nginx with some settings changed, and then again with those that it had.
+        """Run nginx with changed settings, and restore them in the end.
 
         Args:
-            changes: of .env. What nginx is not told of stays as it is.
+            changes: settings in .env. Other services keep theirs.
         """
         up = ["up", "--detach", "--no-deps", "--wait", "nginx"]
         self.configure(**changes)
@@ -175,48 +175,48 @@ class Stack:
             self.compose(*up)
 
     def down(self) -> None:
-        """Remove all that `up` made: containers, networks, volumes and images."""
+        """Remove the stack: containers, networks, volumes and images."""
         self.compose("down", "--volumes", "--rmi=local", "--remove-orphans")
 
     @cached_property
     def all_services(self) -> list[str]:
-        """The services that stay up."""
+        """The services that keep running."""
         compose = (self.project / "compose.yaml").read_text()
         return [name for name in yaml.safe_load(compose)["services"] if name != "migrate"]
 
     @property
     def pages(self) -> str:
-        """The service that answers pages, which may be another one than that of the sockets."""
+        """The service that serves HTTP: `web` if HTTP and WebSocket are split, else `app`."""
         return "web" if "web" in self.all_services else "app"
 
     @property
     def probes(self) -> list[str]:
-        """The paths that say how the application is: of those who have the sockets, too."""
+        """The paths of the health checks of each service that runs the application."""
         prefixes = [""] if self.pages == "app" else ["", "/ws"]
         return [f"{prefix}{path}" for prefix in prefixes for path in ("/livez", "/readyz")]
 
     @property
     def services(self) -> list[str]:
-        """The services whose containers run the application."""
+        """The services that run the application."""
         return list(dict.fromkeys(["app", self.pages]))
 
     def manage(self, *arguments: str) -> str:
-        """Run `manage.py` in an application container and return what it prints."""
+        """Run `manage.py` in an application container and return its output."""
         return self.compose("exec", "-T", "app", "python", "manage.py", *arguments)
 
     def redis_cli(self, *command: str) -> list[str]:
-        """Return the words that Redis answers to a command."""
+        """Return the words of Redis's reply to a command."""
         (redis,) = self.containers("redis")
         return execute(redis, ["redis-cli", *command]).output.decode().split()
 
     def add_user(self, username: str, *, staff: bool = False) -> None:
-        """Make an account, with PASSWORD."""
+        """Create a user with PASSWORD."""
         create = "create_superuser" if staff else "create_user"
         code = f"from django.contrib.auth.models import User; User.objects.{create}"
         self.manage("shell", "-v0", "-c", f"{code}({username!r}, password={PASSWORD!r})")
 
     def image_bytes(self) -> int:
-        """Return what the application's image adds to the one that it starts from."""
+        """Return the size of the application's image without its base image."""
         (base,) = re.findall(r"FROM (\S+) AS base", (self.project / "Dockerfile").read_text())
         images = docker.from_env().images
         app = images.get(f"{self.project.name}-app")
@@ -234,28 +234,28 @@ class Stack:
         return sorted(containers, key=lambda container: container.name)
 
     def replicas(self) -> list[Container]:
-        """Return the containers that run the application: those of the sockets and of the pages."""
+        """Return the containers that run the application, of all services."""
         return [container for service in self.services for container in self.containers(service)]
 
     @property
     def nginx_address(self) -> str:
-        """The address of nginx's container, to go around Docker's proxy and its limits."""
+        """The address of nginx's container, to bypass Docker's proxy and its limits."""
         (nginx,) = self.containers("nginx")
         networks = nginx.attrs["NetworkSettings"]["Networks"].items()
         (address,) = [at["IPAddress"] for name, at in networks if name.endswith("_default")]
         return address
 
     def replica(self, name: str) -> Container:
-        """Return the application container of this host name, as a page or a socket tells it."""
+        """Return the application container with this host name, as /whoami/ returns it."""
         (app,) = [app for app in self.containers("app") if app.id.startswith(name)]
         return app
 
     def logs(self, service: str, **options: object) -> list[str]:
-        """Return the lines that the containers of a service have written.
+        """Return the log lines of a service's containers.
 
         Args:
             service: one of those in compose.yaml.
-            options: which of them, as docker.models.containers.Container.logs has it.
+            options: those of docker.models.containers.Container.logs, to select lines.
         """
         return [
             line
@@ -264,11 +264,11 @@ class Stack:
         ]
 
     def json_logs(self, service: str, **options: object) -> list[dict]:
-        """Return what they have written to stdout, parsed. Raises ValueError if it is not JSON."""
+        """Return their lines on stdout, parsed. Raises ValueError if one is not JSON."""
         return [json.loads(line) for line in self.logs(service, stderr=False, **options)]
 
     def logged(self, agent: str) -> dict:
-        """Return what nginx has logged of the request of this User-Agent, when it has."""
+        """Wait for nginx's log line of the request with this User-Agent, and return it."""
 
         def found() -> list[dict]:
             return [line for line in self.json_logs("nginx") if line["agent"] == agent]
@@ -277,7 +277,7 @@ class Stack:
         return line
 
     def browser(self, username: str | None = None) -> httpx.Client:
-        """Return an HTTP client, which has logged in if a user is named."""
+        """Return an HTTP client, logged in if a user is given."""
         client = httpx.Client(base_url=self.url, timeout=20)
         if username:
             client.get("/accounts/login/").raise_for_status()
@@ -295,17 +295,17 @@ class Stack:
         headers: dict[str, str] | None = None,
         **options: object,
     ) -> AbstractContextManager[ClientConnection]:
-        """Open a WebSocket, as a page of this site does that the browser shows.
+        """Open a WebSocket, as a page of this site does.
 
         Args:
             path: of the URL.
-            browser: whose cookies are sent along.
-            origin: None to send none.
-            headers: more of them.
-            options: more of them, as websockets.sync.client.connect has it.
+            browser: the HTTP client whose cookies are sent.
+            origin: the Origin header; None to send none.
+            headers: additional headers.
+            options: those of websockets.sync.client.connect.
 
         Raises:
-            websockets.InvalidStatus: on entering; the handshake was refused.
+            websockets.InvalidStatus: when entered; the handshake was refused.
         """
         cookie = {"Cookie": cookie_header(browser) if browser else ""}
         return connect(
@@ -319,11 +319,11 @@ class Stack:
         )
 
     def async_socket(self, path: str, **options: object) -> async_connect:
-        """Open a WebSocket of a page, as `socket` does, in a coroutine.
+        """Open a WebSocket like `socket`, in a coroutine.
 
         Args:
             path: of the URL.
-            options: more of them, as websockets.asyncio.client.connect has it.
+            options: those of websockets.asyncio.client.connect.
         """
         url = f"ws://localhost:{self.port}{path}"
         return async_connect(url, origin=self.url, proxy=None, **options)
@@ -331,12 +331,12 @@ class Stack:
     def bare_socket(
         self, path: str, browser: httpx.Client | None = None, address: str | None = None
     ) -> sockets.socket:
-        """Open a WebSocket for a client that then does not do what the protocol asks for.
+        """Open a WebSocket without a protocol implementation: no ping is answered.
 
         Args:
             path: of the URL.
-            browser: whose cookies are sent along.
-            address: of nginx's container, to go around Docker's proxy and what it keeps.
+            browser: the HTTP client whose cookies are sent.
+            address: that of nginx's container, to bypass Docker's proxy and its buffers.
         """
         at = (address, 8080) if address else ("127.0.0.1", self.port)
         client = sockets.create_connection(at, timeout=20)
@@ -347,32 +347,32 @@ class Stack:
 
     @contextmanager
     def room(self, name: str, browser: httpx.Client) -> Iterator["Room"]:
-        """Enter a room, and leave it in the end."""
+        """Join a room, and leave it in the end."""
         with self.socket(f"/ws/rooms/{name}/", browser) as connection:
             room = Room(connection, json.loads(connection.recv(timeout=20))["replica"])
-            room.hear_of("subscribed")
+            room.receive_type("subscribed")
             yield room
 
 
 @dataclass(frozen=True)
 class Room:
-    """Somebody in a room."""
+    """A client in a chat room."""
 
     connection: ClientConnection
     replica: str
-    """The container that answers."""
+    """The host name of the container that serves it."""
 
     def say(self, text: str, key: str | None = None) -> None:
-        """Say something to everyone; what has the same key is said once."""
+        """Send a chat message; messages with the same key are published once."""
         self.connection.send(json.dumps({"type": "say", "text": text, "key": key}))
 
-    def hear(self, timeout: float = 20) -> tuple[str, str]:
-        """Return who says what next. Raises TimeoutError if nobody does for so many seconds."""
-        data = self.hear_of("message", timeout)["data"]
+    def receive(self, timeout: float = 20) -> tuple[str, str]:
+        """Return author and text of the next chat message. Raises TimeoutError."""
+        data = self.receive_type("message", timeout)["data"]
         return data["author"], data["text"]
 
-    def hear_of(self, kind: str, timeout: float = 20) -> dict:
-        """Return the next message of a type. Raises TimeoutError if there is none for so long."""
+    def receive_type(self, kind: str, timeout: float = 20) -> dict:
+        """Return the next message of a type. Raises TimeoutError if there is none in time."""
         deadline = time.monotonic() + timeout
         while True:
             message = json.loads(self.connection.recv(timeout=deadline - time.monotonic()))

@@ -1,4 +1,4 @@
-"""A workflow's commands, run where these tests run, as GitHub's runner does it."""
+"""Run the commands of a GitHub workflow locally, with the shell of GitHub's runner."""
 
 import os
 import subprocess
@@ -10,13 +10,13 @@ import yaml
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a job that is a command."""
+    """A step of a job that runs a command."""
 
     command: str
     environment: dict[str, str]
 
     def run(self, folder: Path, **environment: str) -> str:
-        """Run it in a folder, with more in its environment, and return what it prints.
+        """Run it in a folder, with these additional variables, and return its output.
 
         Raises:
             AssertionError: its exit status is not 0; the message is its output.
@@ -36,13 +36,13 @@ class Step:
 
 
 def text(project: Path) -> str:
-    """Return a project's only workflow, as it is written."""
+    """Return the source of a project's only workflow."""
     (file,) = (project / ".github" / "workflows").iterdir()
     return file.read_text()
 
 
 def jobs(project: Path) -> dict[str, dict]:
-    """Return its jobs, as it has them."""
+    """Return its jobs by name."""
     return yaml.safe_load(text(project))["jobs"]
 
 

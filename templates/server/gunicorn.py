@@ -1,38 +1,53 @@
-"""gunicorn with uvicorn's worker: the contract as its command line.
+"""The settings as the command line of gunicorn with uvicorn's worker.
 
 https://docs.gunicorn.org/en/stable/settings.html
 """
 
-import sys
+from __future__ import annotations
 
-from config import contract
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serve.conf import ServeSettings
 
 NAME = "gunicorn"
-LOG_EXTRAS = ["color_message"]  # the message again, with colours
-LOGGERS = {
-    "gunicorn.error": {"propagate": True},
-    # The proxy logs each request and socket. Without one, in development, they are good to see.
-    "uvicorn.access": {"propagate": contract.DEBUG},
-    "uvicorn.error": {"propagate": True, "level": "INFO" if contract.DEBUG else "WARNING"},
+# serve/worker.py and serve/*_patches.py change private names of these versions.
+TESTED_VERSIONS = {
+    "gunicorn": ("27.0.1", "27.1"),
+    "uvicorn": ("0.54", "0.55"),
+    "uvicorn-worker": ("0.4", "0.5"),
 }
+# Attributes of log records that are not to be logged: the message again, with colours.
+LOG_EXTRAS = ["color_message"]
 
 
-def command() -> list[str]:
+def loggers(debug: bool) -> dict[str, dict[str, object]]:
+    """Return the configuration of the server's loggers, for logging.config."""
+    return {
+        "gunicorn.error": {"propagate": True},
+        # In production nginx logs each request and WebSocket.
+        "uvicorn.access": {"propagate": debug},
+        "uvicorn.error": {"propagate": True, "level": "INFO" if debug else "WARNING"},
+    }
+
+
+def command(settings: ServeSettings) -> list[str]:
     """Return the command that serves the application."""
     options = {
-        "worker-class": "serve.worker.Worker",
-        "logger-class": "serve.worker.Logger",
-        "bind": contract.BIND,
-        "workers": contract.WEB_CONCURRENCY,
-        "keep-alive": contract.KEEPALIVE_TIMEOUT,
-        # The worker drains itself, then waits for its requests. Later, it is killed.
-        "graceful-timeout": contract.STOP_GRACE_SECONDS,
+        "worker-class": "serve.worker.PatchedUvicornWorker",
+        "logger-class": "serve.gunicorn_patches.PatchedLogger",
+        "bind": settings.BIND,
+        "workers": settings.PROCESSES,
+        "keep-alive": settings.KEEPALIVE_TIMEOUT,
+        # A worker drains itself, then waits for its requests. After this time it is killed.
+        "graceful-timeout": settings.STOP_GRACE_SECONDS,
         # https://docs.gunicorn.org/en/stable/faq.html#how-do-i-avoid-gunicorn-excessively-blocking-in-os-fchmod
-        "worker-tmp-dir": "/dev/shm",
+        "worker-tmp-dir": "/dev/shm",  # noqa: S108
     }
     return [
-        *(sys.executable, "-m", "gunicorn", "config.asgi:application"),
+        *(sys.executable, "-m", "gunicorn", settings.ASGI_APPLICATION),
         *(f"--{name}={value}" for name, value in options.items()),
         "--no-control-socket",
-        *contract.SERVER_ARGS,
+        *settings.SERVER_ARGS,
     ]

@@ -1,36 +1,47 @@
-"""hypercorn: the contract as its command line.
+"""The settings as hypercorn's command line.
 
 https://hypercorn.readthedocs.io/en/latest/how_to_guides/configuring.html
 """
 
-import sys
+from __future__ import annotations
 
-from config import contract
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serve.conf import ServeSettings
 
 NAME = "hypercorn"
-LOG_EXTRAS = []
-LOGGERS = {
-    "hypercorn.access": {"propagate": True},
-    "hypercorn.error": {"propagate": True, "level": "INFO" if contract.DEBUG else "WARNING"},
-}
+# serve/worker.py changes private names of this version.
+TESTED_VERSIONS = {"hypercorn": ("0.18", "0.19")}
+# Attributes of log records that are not to be logged.
+LOG_EXTRAS: list[str] = []
 
 
-def command() -> list[str]:
+def loggers(debug: bool) -> dict[str, dict[str, object]]:
+    """Return the configuration of the server's loggers, for logging.config."""
+    return {
+        "hypercorn.access": {"propagate": True},
+        "hypercorn.error": {"propagate": True, "level": "INFO" if debug else "WARNING"},
+    }
+
+
+def command(settings: ServeSettings) -> list[str]:
     """Return the command that serves the application."""
     options = {
-        "bind": contract.BIND,
-        # 0: no parent. One process needs none, since the container is started again.
-        "workers": contract.WEB_CONCURRENCY if contract.WEB_CONCURRENCY > 1 else 0,
-        "keep-alive": contract.KEEPALIVE_TIMEOUT,
-        "graceful-timeout": contract.REQUEST_TIMEOUT,
-        "websocket-ping-interval": contract.WS_PING_INTERVAL,
-        "backlog": 2048,  # as the other servers have it
-        "log-level": contract.LOG_LEVEL,
+        "bind": settings.BIND,
+        # 0: no parent process. One process needs none: Docker starts the container again.
+        "workers": settings.PROCESSES if settings.PROCESSES > 1 else 0,
+        "keep-alive": settings.KEEPALIVE_TIMEOUT,
+        "graceful-timeout": settings.REQUEST_TIMEOUT,
+        "websocket-ping-interval": settings.WS_PING_INTERVAL,
+        "backlog": 2048,  # the other servers' default
+        "log-level": settings.LOG_LEVEL,
     }
-    if contract.DEBUG:  # else the proxy logs each request and socket
+    if settings.DEBUG:  # in production nginx logs each request and WebSocket
         options["access-logfile"] = "-"
     return [
-        *(sys.executable, "-m", "serve.worker", "config.asgi:application"),
+        *(sys.executable, "-m", "serve.worker", settings.ASGI_APPLICATION),
         *(f"--{name}={value}" for name, value in options.items()),
-        *contract.SERVER_ARGS,
+        *settings.SERVER_ARGS,
     ]

@@ -1,85 +1,102 @@
-"""daphne's own command line, with what it lacks; and supervisord's, for several processes."""
+"""daphne's command line, with what it lacks; and supervisord's, for several processes."""
+# ruff: noqa: N802, N803 (Twisted's names)
 
 # First, because it installs Twisted's reactor.
-from daphne import cli, server  # isort: skip
+from daphne import cli, server  # type: ignore[import-untyped]  # isort: skip
 
 import asyncio
-import importlib
-import logging.config
+import logging
 import os
 import socket
 import sys
+from collections.abc import Mapping
+from typing import Any
 
+from asgiref.typing import ASGISendEvent
 from daphne import http_protocol, ws_protocol
-from supervisor import events, loggers, options, states, supervisord
+from supervisor import (  # type: ignore[import-untyped]
+    events,
+    loggers,
+    options,
+    states,
+    supervisord,
+)
 from twisted.internet import defer, endpoints, error, reactor
 from twisted.internet.interfaces import IPushProducer
 from twisted.python import failure
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]
 
-from config import contract
-from config.logs import LOGGING
-from serve.unfinished import TRY_AGAIN_LATER, unfinished
+from serve import conf
+from serve.partial_messages import TRY_AGAIN_LATER, partial_messages
+from serve.server import TESTED_VERSIONS
+from serve.versions import require_versions
+from serve.worker_common import (
+    IN_FLIGHT_SECONDS,
+    STARTUP_FAILURE,
+    configure_logging,
+    import_application,
+)
 
-# What a request takes from the connection to the first byte, with time to spare.
-ON_ITS_WAY = 0.5  # seconds
-# The exit status of a process that would fail in the same way if it was started again.
-STARTUP_FAILURE = 3
+require_versions(TESTED_VERSIONS)
 
 
 @implementer(IPushProducer)
-class Flow:
-    """Makes the application wait while the peer reads more slowly than it sends.
+class BackpressureProducer:
+    """Tells the application when it may send: `writable` is set while the peer reads fast enough.
 
-    Otherwise all that it sends would wait in memory.
+    Symptom: without a producer, all that is sent to a slow reader waits in memory.
+    https://github.com/django/daphne/issues/170
     https://docs.twisted.org/en/stable/core/howto/producers.html
     """
 
     def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.open.set()
+        self.writable = asyncio.Event()
+        self.writable.set()
 
     def pauseProducing(self) -> None:
-        self.open.clear()
+        self.writable.clear()
 
     def resumeProducing(self) -> None:
-        self.open.set()
+        self.writable.set()
 
-    stopProducing = resumeProducing
+    def stopProducing(self) -> None:
+        self.writable.set()
 
 
-class Request(http_protocol.WebRequest):
-    """A request whose response waits for a slow reader."""
+class PatchedWebRequest(http_protocol.WebRequest):  # type: ignore[misc]
+    """Make a response wait for a slow reader. https://github.com/django/daphne/issues/170"""
 
-    flow = None
+    backpressure: BackpressureProducer | None = None
 
-    def handle_reply(self, message: dict) -> None:
+    def handle_reply(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "http.response.start" and not self.finished and self.channel:
-            self.flow = Flow()
-            self.registerProducer(self.flow, True)
+            self.backpressure = BackpressureProducer()
+            self.registerProducer(self.backpressure, True)
         super().handle_reply(message)
 
     def finish(self) -> None:
-        if self.flow:
+        if self.backpressure:
             self.unregisterProducer()
         super().finish()
 
 
-class Socket(ws_protocol.WebSocketProtocol):
-    """A WebSocket that waits for a slow reader, and takes all that ASGI lets an application send.
+class PatchedWebSocketProtocol(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
+    """Wait for a slow reader, and send all that ASGI lets an application send.
 
-    daphne itself leaves out empty messages and the reason of a close, closes with no codes but 1000
-    and 3000-4999, and refuses with nothing but 403.
+    Symptoms, in daphne's WebSocketProtocol: no back-pressure
+    (https://github.com/django/daphne/issues/170); empty messages are not sent; no reason of a close
+    (https://github.com/django/daphne/issues/374), no codes but 1000 and 3000-4999; 403 is the only
+    status with which a handshake is refused.
     """
 
-    flow = None
-    denial: dict = {}
+    backpressure: BackpressureProducer | None = None
+    denial: Mapping[str, Any] | None = None
 
     def onOpen(self) -> None:
         super().onOpen()
-        self.flow = Flow()
-        self.transport.unregisterProducer()  # the HTTP channel that this was
-        self.transport.registerProducer(self.flow, True)
+        self.backpressure = BackpressureProducer()
+        self.transport.unregisterProducer()  # the HTTP channel that accepted the handshake
+        self.transport.registerProducer(self.backpressure, True)
 
     def onMessageBegin(self, isBinary: bool) -> None:
         super().onMessageBegin(isBinary)
@@ -87,31 +104,32 @@ class Socket(ws_protocol.WebSocketProtocol):
 
     def onMessageFrameData(self, payload: bytes) -> None:
         super().onMessageFrameData(payload)
-        self.held += sys.getsizeof(payload)  # each piece, however small, waits as it came
-        unfinished.hold(self, self.held)
+        self.held += sys.getsizeof(payload)  # autobahn keeps each piece, however small, as it came
+        partial_messages.hold(self, self.held)
 
     def onMessageEnd(self) -> None:
-        unfinished.hold(self, 0)
+        partial_messages.hold(self, 0)
         super().onMessageEnd()
 
-    def give_up_message(self) -> None:
-        self.frame_data, self.message_data = [], []
+    def abort_message(self) -> None:
+        self.frame_data: list[bytes] = []
+        self.message_data: list[bytes] = []
         self._fail_connection(*TRY_AGAIN_LATER)
 
     def connectionLost(self, reason: failure.Failure) -> None:
-        unfinished.hold(self, 0)
+        partial_messages.hold(self, 0)
         super().connectionLost(reason)
-        if self.flow:
-            self.flow.resumeProducing()
+        if self.backpressure:
+            self.backpressure.resumeProducing()
 
-    def handle_reply(self, message: dict) -> None:
+    def handle_reply(self, message: Mapping[str, Any]) -> None:
         match message:
             case {"type": "websocket.send"} if self.state == self.STATE_OPEN:
                 content = message.get("bytes")
-                text = message.get("text")
-                self.sendMessage(text.encode() if content is None else content, content is not None)
+                is_binary = content is not None
+                self.sendMessage(content if is_binary else message["text"].encode(), is_binary)
             case {"type": "websocket.send"} if self.state != self.STATE_CONNECTING:
-                pass  # the peer has just left, which the application is told next
+                pass  # the peer has just disconnected, which the next receive() tells
             case {"type": "websocket.close"} if self.state != self.STATE_CONNECTING:
                 reason = (message.get("reason") or "").encode()
                 self.sendCloseFrame(message.get("code") or 1000, reason)
@@ -123,39 +141,48 @@ class Socket(ws_protocol.WebSocketProtocol):
             case _:
                 super().handle_reply(message)
 
-    def failHandshake(self, reason: str, code: int = 400, headers=None) -> None:
+    def failHandshake(
+        self, reason: str, code: int = 400, headers: list[tuple[str, str]] | None = None
+    ) -> None:
         if self.denial:
             code, reason = self.denial["status"], "Denied"
             headers = [(k.decode(), v.decode()) for k, v in self.denial.get("headers", ())]
         super().failHandshake(reason, code, headers)
 
 
-class SocketFactory(ws_protocol.WebSocketFactory):
-    """Makes sockets that answer what they cannot accept with the code for it, and then hang up."""
+class PatchedWebSocketFactory(ws_protocol.WebSocketFactory):  # type: ignore[misc]
+    """Send a close frame with the code for a protocol error, and then disconnect.
 
-    protocol = Socket
+    Symptom: autobahn drops the connection at once (failByDrop).
+    """
 
-    def __init__(self, *args, **options) -> None:
+    protocol = PatchedWebSocketProtocol
+
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Seconds for the answer to a close, which may stand behind much that is yet to be read.
+        # Seconds for the peer's close frame, which may stand behind much unread data.
         self.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=10)
 
 
-class RequestFactory(http_protocol.HTTPFactory):
-    """Keeps idle connections for as long as the contract says."""
+class PatchedHTTPFactory(http_protocol.HTTPFactory):  # type: ignore[misc]
+    """Keep idle connections for KEEPALIVE_TIMEOUT, for which daphne has no option."""
 
-    def __init__(self, *args) -> None:
+    def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.timeOut = contract.KEEPALIVE_TIMEOUT
+        self.timeOut = conf.settings().KEEPALIVE_TIMEOUT
 
 
-class Server(server.Server):
-    """Tells the application of the start and the stop, and waits for requests before it stops."""
+class PatchedServer(server.Server):  # type: ignore[misc]
+    """Send the lifespan events, and wait for open requests before stopping.
+
+    Symptoms, in daphne's Server: no lifespan (https://github.com/django/daphne/issues/264); a stop
+    cancels all requests and cuts all WebSockets at once.
+    """
 
     def run(self) -> None:
-        self.ports = []
-        self.events = asyncio.Queue()
-        reactor.callLater(0, self.start)
+        self.ports: list[Any] = []
+        self.events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        reactor.callLater(0, self.start)  # type: ignore[arg-type]
         super().run()
 
     def start(self) -> None:
@@ -163,34 +190,38 @@ class Server(server.Server):
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
         self.lifespan = asyncio.ensure_future(self.application(scope, self.events.get, ignore))
 
-    def listen_success(self, port) -> None:
+    def listen_success(self, port: Any) -> None:
         self.ports.append(port)
         super().listen_success(port)
 
-    def create_application(self, protocol, scope: dict) -> asyncio.Queue:
+    def create_application(
+        self, protocol: Any, scope: dict[str, Any]
+    ) -> asyncio.Queue[dict[str, Any]] | None:
         if scope["type"] == "websocket":
             scope["extensions"] = {"websocket.http.response": {}}
-        return super().create_application(protocol, scope)
+        queue: asyncio.Queue[dict[str, Any]] | None = super().create_application(protocol, scope)
+        return queue
 
-    async def handle_reply(self, protocol, message: dict) -> None:
-        if protocol.flow:
-            # First, because an unread close would soon be a lost connection.
-            await protocol.flow.open.wait()
+    async def handle_reply(self, protocol: Any, message: Mapping[str, Any]) -> None:
+        if protocol.backpressure:
+            # First, because a close that is not read soon would become a lost connection.
+            await protocol.backpressure.writable.wait()
         await super().handle_reply(protocol, message)
 
-    def kill_all_applications(self) -> defer.Deferred:
+    def kill_all_applications(self) -> defer.Deferred[None]:
         return defer.Deferred.fromFuture(asyncio.ensure_future(self.finish()))
 
     async def finish(self) -> None:
-        """Wait for what is under way, but not longer than for the slowest response."""
+        """Stop listening, and wait for open requests, REQUEST_TIMEOUT at most."""
         for port in self.ports:
-            # stopListening() closes it a moment later, and resets who was not accepted by then.
+            # Accept what the kernel has queued, then close at once: stopListening() closes a moment
+            # later, and resets the connections that came meanwhile.
             port.stopReading()
             port.doRead()
-            port.connectionLost(failure.Failure(error.ConnectionDone()))
-        await asyncio.sleep(ON_ITS_WAY)
+            port.connectionLost(failure.Failure(error.ConnectionDone()))  # type: ignore[no-untyped-call]
+        await asyncio.sleep(IN_FLIGHT_SECONDS)
         for protocol in self.connections:
-            if isinstance(protocol, Socket):
+            if isinstance(protocol, PatchedWebSocketProtocol):
                 protocol.sendCloseFrame(1012)
         tasks = [
             connection["application_instance"]
@@ -198,17 +229,17 @@ class Server(server.Server):
             if "application_instance" in connection
         ]
         if tasks:
-            await asyncio.wait(tasks, timeout=contract.REQUEST_TIMEOUT)
+            await asyncio.wait(tasks, timeout=conf.settings().REQUEST_TIMEOUT)
         self.events.put_nowait({"type": "lifespan.shutdown"})
         await self.lifespan
 
 
-async def ignore(message: dict) -> None:
-    """Take a message that needs no answer."""
+async def ignore(message: ASGISendEvent) -> None:
+    """Discard a message: lifespan's need no answer."""
 
 
-class ToLogging(loggers.Handler):
-    """Logs what supervisord does as the application does; their levels have the same numbers."""
+class LoggingHandler(loggers.Handler):  # type: ignore[misc]
+    """Pass supervisord's log records to Python's logging. Their levels have the same numbers."""
 
     def emit(self, record: loggers.LogRecord) -> None:
         logging.getLogger("supervisord").log(record.level, record.asdict()["message"].rstrip())
@@ -217,58 +248,63 @@ class ToLogging(loggers.Handler):
         pass
 
 
-class Options(options.ServerOptions):
-    """supervisord's options, and what it has none for: its logger, and when to give up."""
+class PatchedServerOptions(options.ServerOptions):  # type: ignore[misc]
+    """supervisord's options, and those that it lacks: its logger, and when to give up.
+
+    Symptom: supervisord starts a process that cannot import the application again and again.
+    """
 
     status = 0
 
     def make_logger(self) -> None:
         super().make_logger()
-        self.logger.addHandler(ToLogging())
+        self.logger.addHandler(LoggingHandler())
 
     def setsignals(self) -> None:
         super().setsignals()
-        events.subscribe(events.ProcessStateExitedEvent, self.give_up)
+        events.subscribe(events.ProcessStateExitedEvent, self.stop_on_startup_failure)
 
-    def give_up(self, event: events.ProcessStateEvent) -> None:
+    def stop_on_startup_failure(self, event: events.ProcessStateEvent) -> None:
         if event.process.exitstatus == STARTUP_FAILURE:
             self.status = STARTUP_FAILURE
             self.mood = states.SupervisorStates.SHUTDOWN
 
 
 def supervise(arguments: list[str]) -> int:
-    """Run supervisord. Returns its exit status: STARTUP_FAILURE if a process could not start."""
-    settings = Options()
+    """Run supervisord. Return its exit status: STARTUP_FAILURE if a process could not start."""
+    settings = PatchedServerOptions()
     settings.realize(arguments)
     settings.first, settings.test = True, False
     supervisord.go(settings)
     return settings.status
 
 
-def serve() -> None:
-    """Run daphne. Exits with STARTUP_FAILURE if the application cannot be imported."""
-    try:
-        importlib.import_module("config.asgi")
-    except Exception:
-        logging.getLogger("serve").critical("the application cannot be imported", exc_info=True)
-        sys.exit(STARTUP_FAILURE)
+def serve() -> int:
+    """Run daphne. Exit with STARTUP_FAILURE if the application cannot be imported."""
+    import_application()
     cli.CommandLineInterface.entrypoint()
+    return 0
 
 
-def endpoint(reactor, description: str):
-    """Return where to listen. A socket that is inherited may be a Unix one; daphne takes none."""
+def endpoint(reactor: Any, description: str) -> Any:
+    """Return where to listen.
+
+    Symptom: Twisted's `fd:` endpoint has to be told the family of an inherited socket, and daphne's
+    --fd always says IPv4: a Unix socket fails.
+    """
     if description != "fd:fileno=0":
-        return endpoints.serverFromString(reactor, description)
+        return endpoints.serverFromString(reactor, description)  # type: ignore[no-untyped-call]
     with socket.socket(fileno=os.dup(0)) as inherited:
-        return endpoints.AdoptedStreamServerEndpoint(reactor, 0, inherited.family)
+        family = inherited.family
+    return endpoints.AdoptedStreamServerEndpoint(reactor, 0, family)  # type: ignore[no-untyped-call]
 
 
-cli.CommandLineInterface.server_class = Server
-server.HTTPFactory = RequestFactory
-server.WebSocketFactory = SocketFactory
+cli.CommandLineInterface.server_class = PatchedServer
+server.HTTPFactory = PatchedHTTPFactory
+server.WebSocketFactory = PatchedWebSocketFactory
 server.serverFromString = endpoint
-http_protocol.WebRequest = Request
+http_protocol.WebRequest = PatchedWebRequest
 
 if __name__ == "__main__":
-    logging.config.dictConfig(LOGGING)
+    configure_logging()
     sys.exit(supervise(sys.argv[2:]) if sys.argv[1] == "supervise" else serve())

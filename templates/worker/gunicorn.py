@@ -1,44 +1,41 @@
-"""What gunicorn runs: uvicorn's worker, and the logs. https://uvicorn.dev/settings/"""
+"""The worker that gunicorn runs: uvicorn's, with the settings that gunicorn has no option for."""
 
-import logging.config
 import signal
-from contextlib import suppress
+from types import FrameType
+from typing import Any, ClassVar
 
-from gunicorn import glogging
-from gunicorn.arbiter import Arbiter
-from gunicorn.errors import HaltServer
-from uvicorn_worker import UvicornWorker
+from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
-from config import contract
-from config.logs import LOGGING
-from serve import extras  # noqa: F401
+from serve import (
+    conf,
+    gunicorn_patches,  # noqa: F401
+    uvicorn_patches,  # noqa: F401
+)
+from serve.server import TESTED_VERSIONS
+from serve.versions import require_versions
+
+require_versions(TESTED_VERSIONS)
 
 
-class Worker(UvicornWorker):
-    """Has the settings that gunicorn has no option for."""
+class PatchedUvicornWorker(UvicornWorker):  # type: ignore[misc]
+    """Serve the application by uvicorn. https://uvicorn.dev/settings/"""
 
-    CONFIG_KWARGS = {
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "proxy_headers": False,
         "server_header": False,
-        "timeout_graceful_shutdown": contract.REQUEST_TIMEOUT,
-        "ws": "serve.extras:Socket",
-        "ws_max_size": contract.WS_MAX_MESSAGE_BYTES,
-        "ws_ping_interval": contract.WS_PING_INTERVAL,
-        "ws_ping_timeout": contract.WS_PING_TIMEOUT,
-        # Compression doubles the memory of a socket, for messages that are mostly short.
+        "timeout_graceful_shutdown": conf.settings().REQUEST_TIMEOUT,
+        "ws": "serve.uvicorn_patches:PatchedWSProtocol",
+        "ws_max_size": conf.settings().WS_MAX_MESSAGE_BYTES,
+        "ws_ping_interval": conf.settings().WS_PING_INTERVAL,
+        "ws_ping_timeout": conf.settings().WS_PING_TIMEOUT,
+        # Compression doubles the memory of a WebSocket, and most messages are short.
         "ws_per_message_deflate": False,
     }
 
-    def handle_exit(self, sig, frame) -> None:
-        """Stop on SIGQUIT, too, which uvicorn does not know; gunicorn sends it on Ctrl-C."""
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on SIGQUIT as on SIGTERM.
+
+        Symptom: gunicorn sends SIGQUIT on Ctrl-C, which stops nothing in uvicorn's worker.
+        https://github.com/Kludex/uvicorn-worker/issues/2
+        """
         signal.raise_signal(signal.SIGTERM)
-
-
-class Logger(glogging.Logger):
-    """Logs as the application does."""
-
-    def setup(self, cfg) -> None:
-        logging.config.dictConfig(LOGGING)
-
-
-{% include "gunicorn/stop.py" %}

@@ -1,178 +1,196 @@
-"""hypercorn's own command line, with what it has no option for, and what it lacks.
+"""hypercorn's command line, with what it has no option for, and what it lacks.
 
-Its processes import this module each for itself, so that what is set here is set in all of them.
+Each of its processes imports this module, so what is set here is set in all of them.
 """
 
 import asyncio
-import logging.config
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from typing import Any
 
-from hypercorn import __main__, config, run
-from hypercorn import logging as logs
-from hypercorn.asyncio import run as one
+from hypercorn import __main__, run
+from hypercorn.asyncio import run as asyncio_run
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.config import Config
+from hypercorn.logging import Logger
 from hypercorn.protocol import h11
 from hypercorn.protocol.events import Event, StreamClosed
 from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
+from hypercorn.typing import WebsocketAcceptEvent
 from wsproto.events import CloseConnection, Message, Ping
+from wsproto.events import Event as WSProtoEvent
 from wsproto.frame_protocol import CloseReason
 
-from config import contract
-from config.logs import LOGGING
-from serve.unfinished import TRY_AGAIN_LATER, unfinished
+from serve import conf
+from serve.partial_messages import TRY_AGAIN_LATER, partial_messages
+from serve.server import TESTED_VERSIONS
+from serve.versions import require_versions
+from serve.worker_common import IN_FLIGHT_SECONDS, configure_logging
 
-# What a request takes from the connection to the first byte, with time to spare.
-ON_ITS_WAY = 0.5  # seconds
+require_versions(TESTED_VERSIONS)
 
 
-class Logger(logs.Logger):
-    """Logs as the application does."""
+class PatchedLogger(Logger):
+    """Log as Django's `LOGGING` says, instead of by handlers of hypercorn's own."""
 
-    def __init__(self, config: config.Config) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
-        logging.config.dictConfig(LOGGING)
+        configure_logging()
 
 
-class Socket(WSStream):
-    """A WebSocket without compression, whose peer is dropped when it does not answer.
+class PatchedWSStream(WSStream):
+    """Close WebSockets whose peer does not answer, and say why one is closed.
 
-    hypercorn itself sends pings, but nothing follows from them; waits for ever for the answer to a
-    close; keeps what comes after a message that is too large; and hangs up on a protocol error
-    without a word.
+    Symptoms, in hypercorn's WSStream: it sends pings, and goes on when no pong comes; waits
+    indefinitely for the answer to a close; keeps what follows a message that is too large; cuts the
+    connection after a protocol error without a close frame; compresses whenever the peer offers it,
+    without an option: https://github.com/pgjones/hypercorn/issues/307
     """
 
-    def __init__(self, *args) -> None:
+    def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.gone = asyncio.Event()
-        self.leaving = False
-        self.heard = self.context.time()
+        self.disconnected = asyncio.Event()
+        self.close_sent = False
+        self.last_received = self.context.time()
 
     async def handle(self, event: Event) -> None:
-        if not self.leaving:
-            self.heard = self.context.time()
+        if not self.close_sent:
+            self.last_received = self.context.time()
         await super().handle(event)
         if self.closed:
-            self.gone.set()
-            unfinished.hold(self, 0)
+            self.disconnected.set()
+            partial_messages.hold(self, 0)
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():
             match event:
                 case CloseConnection():
-                    if not self.leaving:
+                    if not self.close_sent:
                         await self._send_wsproto_event(event.response())
                     await self.send(StreamClosed(stream_id=self.stream_id))
-                case _ if self.leaving:
+                case _ if self.close_sent:
                     pass
                 case Ping():
                     await self._send_wsproto_event(event.response())
                 case Message():
                     await self._receive(event)
 
-    async def _receive(self, event: Message) -> None:
+    async def _receive(self, event: Message[Any]) -> None:
         try:
             self.buffer.extend(event)
         except FrameTooLargeError:
             self.buffer.clear()
-            unfinished.hold(self, 0)
+            partial_messages.hold(self, 0)
             await self._send_wsproto_event(CloseConnection(CloseReason.MESSAGE_TOO_BIG))
             return
-        unfinished.hold(self, 0 if event.message_finished else self.buffer.length)
-        if event.message_finished:
+        partial_messages.hold(self, 0 if event.message_finished else self.buffer.length)
+        if event.message_finished and self.app_put:
             await self.app_put(self.buffer.to_message())
             self.buffer.clear()
 
-    async def _accept(self, message: dict) -> None:
-        # Compression doubles the memory of a socket, for messages that are mostly short.
-        # https://github.com/pgjones/hypercorn/issues/307
+    async def _accept(self, message: WebsocketAcceptEvent) -> None:
+        # Compression doubles the memory of a WebSocket, and most messages are short.
         self.handshake.extensions = None
         await super()._accept(message)
 
-    def give_up_message(self) -> None:
+    def abort_message(self) -> None:
         self.buffer.clear()
         close = self._send_wsproto_event(CloseConnection(*TRY_AGAIN_LATER))
-        self.giving_up = asyncio.create_task(close)
+        self.abort_task = asyncio.create_task(close)  # a task without a reference may be collected
 
-    async def _send_wsproto_event(self, event) -> None:
+    async def _send_wsproto_event(self, event: WSProtoEvent) -> None:
         if isinstance(event, CloseConnection):
-            self.leaving = True
+            self.close_sent = True
         await super()._send_wsproto_event(event)
 
     async def _send_pings(self) -> None:
-        interval, patience = contract.WS_PING_INTERVAL, contract.WS_PING_TIMEOUT
+        interval = conf.settings().WS_PING_INTERVAL
+        timeout = conf.settings().WS_PING_TIMEOUT
         while not self.closed:
-            silence = self.context.time() - self.heard
-            if silence >= interval + patience:
+            silence = self.context.time() - self.last_received
+            if silence >= interval + timeout:
                 reason = CloseReason.INTERNAL_ERROR
                 await self._send_wsproto_event(CloseConnection(reason, "keepalive ping timeout"))
                 await self.send(StreamClosed(stream_id=self.stream_id))
             elif silence >= interval:
                 await self._send_wsproto_event(Ping())
-                await self.sleep(interval + patience - silence)
+                await self._sleep_while_open(interval + timeout - silence)
             else:
-                await self.sleep(interval - silence)
+                await self._sleep_while_open(interval - silence)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait, but not for longer than the socket is there."""
+    async def _sleep_while_open(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.gone.wait()
+                await self.disconnected.wait()
 
 
-class Connection(TCPServer):
-    """A connection that waits, when the process is to end, for a request that is on its way."""
+class PatchedTCPServer(TCPServer):
+    """Wait for the first request of a connection just made, before the process stops.
+
+    Symptom: hypercorn closes idle connections at once, and the request on its way is lost.
+    """
 
     async def _idle_timeout(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self.config.keep_alive_timeout):
                 await self.context.terminated.wait()
-                await asyncio.sleep(ON_ITS_WAY)
+                await asyncio.sleep(IN_FLIGHT_SECONDS)
         await asyncio.shield(self._initiate_server_close())
 
 
-original_worker_serve = one.worker_serve
+original_worker_serve = asyncio_run.worker_serve
 original_join_exited = run._join_exited
 
 
-async def worker_serve(*args, shutdown_trigger=None, **options) -> None:
+async def worker_serve(
+    *args: Any, shutdown_trigger: Callable[..., Awaitable[None]] | None = None, **options: Any
+) -> None:
     """Let SIGTERM stop each process, by a handler that the drain can be put before.
 
+    Symptom: hypercorn adds its handler to the event loop, where signal.getsignal() does not find
+    it; and with several processes only the parent has one.
+
     Args:
-        args: hypercorn's own, and `options` too.
-        shutdown_trigger: waits until the parent wants this process to stop, if it has a parent.
+        args: hypercorn's own, as are `options`.
+        shutdown_trigger: returns when the parent stops this process; None if there is no parent.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(stop.set))
 
-    async def obey() -> None:
-        await shutdown_trigger()
+    async def forward_shutdown(trigger: Callable[..., Awaitable[None]]) -> None:
+        await trigger()
         signal.raise_signal(signal.SIGTERM)
 
     if shutdown_trigger:
-        obedience = asyncio.create_task(obey())
-        obedience.add_done_callback(asyncio.Task.result)  # raises what ended it, to be logged
+        forwarding = asyncio.create_task(forward_shutdown(shutdown_trigger))
+        forwarding.add_done_callback(asyncio.Task.result)  # raises what ended it, to be logged
     await original_worker_serve(*args, shutdown_trigger=stop.wait, **options)
 
 
-failed = []
+exit_statuses: list[int] = []
 
 
-def join_exited(processes: list) -> int:
-    """Return the exit status of the first process that failed, in the end too. hypercorn says 0."""
+def join_exited(processes: list[BaseProcess]) -> int:
+    """Return the exit status of the first process that failed.
+
+    Symptom: hypercorn's parent overwrites it with that of the processes that it stops then, and
+    exits with 0.
+    """
     if status := original_join_exited(processes):
-        failed.append(status)
-    return failed[0] if failed else 0
+        exit_statuses.append(status)
+    return exit_statuses[0] if exit_statuses else 0
 
 
-config.Config.include_server_header = False
-config.Config.logger_class = Logger
-config.Config.websocket_max_message_size = contract.WS_MAX_MESSAGE_BYTES
-h11.WSStream = Socket
-one.TCPServer = Connection
-one.worker_serve = worker_serve
+Config.include_server_header = False
+Config.logger_class = PatchedLogger
+Config.websocket_max_message_size = conf.settings().WS_MAX_MESSAGE_BYTES
+h11.WSStream = PatchedWSStream  # type: ignore[attr-defined, assignment]
+asyncio_run.TCPServer = PatchedTCPServer  # type: ignore[attr-defined]
+asyncio_run.worker_serve = worker_serve
 run._join_exited = join_exited
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures for tests that bake and need no Docker."""
+"""Fixtures for tests that bake without Docker."""
 
 import subprocess
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def environment(project, tmp_path_factory) -> Path:
-    """The programs that a project's development lock installs, outside the project."""
+    """Install a project's development lock outside the project; return the folder of programs."""
     folder = tmp_path_factory.mktemp("environment")
     lock = project / "requirements-dev.txt"
     for command in (

@@ -1,4 +1,4 @@
-"""What may be answered, and what is refused."""
+"""The answers to the template's questions: accepted, or refused."""
 
 import ast
 import json
@@ -17,18 +17,16 @@ import pytest
 import yaml
 from cookiecutter.environment import StrictEnvironment
 from hypothesis import given, settings
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 from jinja2 import Template
 
-from tests.baking import ROOT, Refused, bake
+from tests.baking import CONFIGURATION, ROOT, BakeError, bake
 
-# The same examples in each run, and nothing kept between two of them.
-often = settings(max_examples=2000, derandomize=True, database=None, deadline=None)
-# Any character at all, and more often one that means something to somebody.
-characters = some.characters() | some.sampled_from(
-    "\"'\\{}%#$`<&:!*\t\n\0\u202e\ufeff漢é\u0301ﬁ🚀 "
-)
-texts = some.text(characters, max_size=90)
+# The same examples in every run, and no database of examples between runs.
+reproducible = settings(max_examples=2000, derandomize=True, database=None, deadline=None)
+# Any character, and with a higher probability one that is special in some syntax.
+characters = st.characters() | st.sampled_from("\"'\\{}%#$`<&:!*\t\n\0\u202e\ufeff漢é\u0301ﬁ🚀 ")
+texts = st.text(characters, max_size=90)
 
 NAMES = [
     "Plain",
@@ -50,13 +48,13 @@ NAMES = [
     "#!/bin/sh; $(id) && ${PATH} | tee >x",
     "--- !!python/object [a: b] *x &y %z @",
 ]
-# What cookiecutter itself takes for its template language on the command line; at a prompt it does
-# not.
-TYPED = ["{{ cookiecutter }}", "{% raw %}", "{{", "a {# b", "{{ 7 * 7 }} %} {% if"]
+# Names that cookiecutter renders as templates when they are given on the command line, but not at
+# a prompt.
+TEMPLATE_SYNTAX = ["{{ cookiecutter }}", "{% raw %}", "{{", "a {# b", "{{ 7 * 7 }} %} {% if"]
 
 
-def type_in(folder: Path, *answers: str) -> Path:
-    """Bake into a folder by answering the first questions at their prompts."""
+def bake_at_prompts(folder: Path, *answers: str) -> Path:
+    """Bake into a folder, with the first questions answered at their prompts."""
     (folder / ".cookiecutterrc").write_text(json.dumps({"replay_dir": str(folder / ".replay")}))
     command = [sys.executable, "-m", "cookiecutter", f"--config-file={folder}/.cookiecutterrc"]
     defaults = "\n" * 20
@@ -71,8 +69,8 @@ def type_in(folder: Path, *answers: str) -> Path:
     return project
 
 
-def assert_sound(project: Path, project_name: str) -> None:
-    """Assert that a project says its name, and that every file of it is what its ending says."""
+def assert_valid(project: Path, project_name: str) -> None:
+    """Assert that a project has its name, and that its files are valid by their suffixes."""
     settings = ast.parse((project / "config" / "settings.py").read_text())
     names = [
         ast.literal_eval(node.value)
@@ -86,37 +84,42 @@ def assert_sound(project: Path, project_name: str) -> None:
     tomllib.loads((project / "pyproject.toml").read_text())
     for source in [*project.rglob("*.yaml"), *project.rglob("*.yml")]:
         yaml.safe_load(source.read_text())
-    for check in (["check"], ["format", "--check"]):
-        subprocess.run(["ruff", *check, "--no-cache", "--quiet"], cwd=project, check=True)
+    for command in (["check"], ["format", "--check"]):
+        subprocess.run(["ruff", *command, "--no-cache", "--quiet"], cwd=project, check=True)
 
 
 @pytest.mark.parametrize("project_name", NAMES)
-def test_a_project_may_have_any_name(project_name, tmp_path):
+def test_project_names(project_name, tmp_path):
+    """A project may have any printable name."""
     project = bake(tmp_path, project_name=project_name, project_slug="any_name")
-    assert_sound(project, project_name)
+    assert_valid(project, project_name)
 
 
-@pytest.mark.parametrize("project_name", TYPED)
-def test_a_name_may_look_like_the_template_language(project_name, tmp_path):
-    assert_sound(type_in(tmp_path, project_name, "any_name"), project_name)
+@pytest.mark.parametrize("project_name", TEMPLATE_SYNTAX)
+def test_template_syntax_in_name(project_name, tmp_path):
+    """A project's name may contain template syntax."""
+    assert_valid(bake_at_prompts(tmp_path, project_name, "any_name"), project_name)
 
 
-def test_a_name_that_is_long_in_letters_gets_a_slug_that_is_not(tmp_path):
+def test_slug_length(tmp_path):
+    """A name that is long when transliterated gets a slug of at most 50 characters."""
     project = bake(tmp_path, project_name="漢" * 35)
     assert len(project.name) <= 50
-    assert_sound(project, "漢" * 35)
+    assert_valid(project, "漢" * 35)
 
 
-def test_a_domain_and_an_address_are_where_they_are_needed(tmp_path):
+def test_domain_and_email(tmp_path):
+    """The domain is in ALLOWED_HOSTS, and the e-mail address in the settings."""
     domain, address = "xn--bcher-kva.1-2.example", "_First.last+a%b-c@localhost"
     project = bake(tmp_path, domain_name=domain, author_email=address)
-    assert_sound(project, "My Project")
+    assert_valid(project, "My Project")
     (hosts,) = re.findall(r"^ALLOWED_HOSTS=(.*)$", (project / ".env").read_text(), re.MULTILINE)
     assert domain in hosts.split(",")
-    assert f'SERVER_EMAIL = "{address}"' in (project / "config" / "settings.py").read_text()
+    assert f'ADMINS = [("Admin", "{address}")]' in (project / "config" / "settings.py").read_text()
 
 
-def test_a_name_of_no_letters_gets_a_slug_all_the_same(tmp_path):
+def test_slug_without_letters(tmp_path):
+    """A name without letters gets the slug my_project."""
     assert bake(tmp_path, project_name="🚀").name == "my_project"
 
 
@@ -135,7 +138,7 @@ REFUSED = {
 }
 
 
-FINE = {
+VALID = {
     "project_name": "Fine",
     "project_slug": "fine",
     "domain_name": "example.com",
@@ -145,10 +148,10 @@ FINE = {
 
 @pytest.fixture(scope="module")
 def hook() -> SimpleNamespace:
-    """What the hook that refuses answers has defined, after a run in which it refused none."""
+    """Return the names that the pre-generation hook defines, after a run with valid answers."""
     source = (ROOT / "hooks" / "pre_gen_project.py").read_text()
     defined: dict = {}
-    exec(source.replace("{{ cookiecutter | tojson }}", json.dumps(FINE)), defined)
+    exec(source.replace("{{ cookiecutter | tojson }}", json.dumps(CONFIGURATION | VALID)), defined)
     return SimpleNamespace(**defined)
 
 
@@ -157,8 +160,9 @@ def hook() -> SimpleNamespace:
     [(question, answer) for question, answers in REFUSED.items() for answer in answers],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_bad_answer_is_refused(question, answer, hook):
-    (line,) = hook.refusals(**FINE | {question: answer})
+def test_invalid_answer(question, answer, hook):
+    """An invalid answer is refused in one line that begins with its question."""
+    (line,) = hook.refusals(**VALID | {question: answer})
     assert line.startswith(f"{question} {answer!r} ")
 
 
@@ -170,46 +174,50 @@ def test_a_bad_answer_is_refused(question, answer, hook):
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_is_refused_costs_one_line_and_leaves_nothing_behind(question, answer, tmp_path):
-    with pytest.raises(Refused) as refused:
-        bake(tmp_path, **FINE | {question: answer})
+def test_refused_bake(question, answer, tmp_path):
+    """A refused bake prints one line without a traceback and leaves no files."""
+    with pytest.raises(BakeError) as refused:
+        bake(tmp_path, **VALID | {question: answer})
     (line,) = [line for line in str(refused.value).splitlines() if line.startswith(question)]
     assert line.endswith(".")
     assert "Traceback" not in str(refused.value)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_several_bad_answers_are_named_together(tmp_path):
-    with pytest.raises(Refused) as refused:
+def test_several_invalid_answers(tmp_path):
+    """All invalid answers are reported together."""
+    with pytest.raises(BakeError) as refused:
         bake(tmp_path, project_slug="1", domain_name="?", author_email="?")
     named = re.findall(r"^(\w+) '", str(refused.value), re.MULTILINE)
     assert named == ["project_slug", "domain_name", "author_email"]
 
 
-def test_a_choice_that_is_not_on_offer_is_refused(tmp_path):
-    with pytest.raises(Refused, match="wsgiref"):
+def test_unknown_choice(tmp_path):
+    """An answer that is not one of the choices is refused."""
+    with pytest.raises(BakeError, match="wsgiref"):
         bake(tmp_path, asgi_server="wsgiref")
 
 
 @cache
 def template(key: str) -> Template:
-    """Return what cookiecutter.json says of one of its keys."""
-    asked = json.loads((ROOT / "cookiecutter.json").read_text())
-    return StrictEnvironment(context={"cookiecutter": {}}).from_string(asked[key])
+    """Return the template of a key of cookiecutter.json."""
+    questions = json.loads((ROOT / "cookiecutter.json").read_text())
+    return StrictEnvironment(context={"cookiecutter": {}}).from_string(questions[key])
 
 
 def rendered(key: str, **answers: str) -> str:
-    """Return what becomes of a key of cookiecutter.json with these answers."""
+    """Return a key of cookiecutter.json, rendered with these answers."""
     return template(key).render(cookiecutter=answers)
 
 
-def test_whatever_is_answered_is_refused_in_a_line_for_each_question_or_taken(hook):
+def test_any_answer(hook):
+    """Every answer is accepted, or refused in lines that name their questions."""
     questions = ("project_name", "project_slug", "domain_name", "author_email")
     seen = set()
 
-    @often
-    @given(some.fixed_dictionaries(dict.fromkeys(questions, texts)))
-    def ask(answers):
+    @reproducible
+    @given(st.fixed_dictionaries(dict.fromkeys(questions, texts)))
+    def check(answers):
         lines = list(hook.refusals(**answers))
         assert [line.split()[0] for line in lines] == sorted(
             {line.split()[0] for line in lines}, key=questions.index
@@ -217,18 +225,19 @@ def test_whatever_is_answered_is_refused_in_a_line_for_each_question_or_taken(ho
         assert all(line.isprintable() and line.endswith(".") for line in lines)
         seen.add(len(lines))
 
-    ask()
+    check()
     assert len(seen) > 1
 
 
-def test_a_name_that_is_taken_is_the_same_in_python_and_stays_formatted(hook, tmp_path):
-    taken = set()
+def test_accepted_names(hook, tmp_path):
+    """An accepted name is the same string in Python, and is formatted as Ruff does."""
+    accepted = set()
 
-    @often
-    @given(texts | some.text(some.sampled_from("\"'\\漢x"), max_size=70))
-    def ask(name):
+    @reproducible
+    @given(texts | st.text(st.sampled_from("\"'\\漢x"), max_size=70))
+    def check(name):
         slug = rendered("project_slug", project_name=name)
-        if refused := list(hook.refusals(**FINE | {"project_name": name})):
+        if refused := list(hook.refusals(**VALID | {"project_name": name})):
             assert len(refused) == 1
             return
         quote = rendered("__quote", project_name=name)
@@ -236,54 +245,54 @@ def test_a_name_that_is_taken_is_the_same_in_python_and_stays_formatted(hook, tm
         assert ast.literal_eval(literal) == name
         assert len(slug) <= 50
         assert re.fullmatch("[a-z0-9]+(_[a-z0-9]+)*", slug)
-        taken.add(literal)
+        accepted.add(literal)
 
-    ask()
-    assert len(taken) > 200
+    check()
+    assert len(accepted) > 200
     source = tmp_path / "names.py"
-    source.write_text("".join(f"PROJECT_NAME = {literal}\n" for literal in sorted(taken)))
-    for check in (["format", "--check"], ["check", "--select=E,F,W"]):
-        command = ["ruff", *check, "--isolated", "--no-cache", "--line-length=100", source]
+    source.write_text("".join(f"PROJECT_NAME = {literal}\n" for literal in sorted(accepted)))
+    for arguments in (["format", "--check"], ["check", "--select=E,F,W"]):
+        command = ["ruff", *arguments, "--isolated", "--no-cache", "--line-length=100", source]
         subprocess.run(command, check=True)
 
 
-def mistyped(strategy: some.SearchStrategy[str]) -> some.SearchStrategy[str]:
-    """Return what a strategy makes, as it is and with something put into it."""
+def mistyped(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Return a strategy's texts, unchanged and with characters inserted."""
 
-    def put(text: str, inserted: str, place: int) -> str:
+    def insert(text: str, inserted: str, place: int) -> str:
         return text[: place % (len(text) + 1)] + inserted + text[place % (len(text) + 1) :]
 
-    return strategy | some.builds(
-        put, strategy, some.text(characters, max_size=2), some.integers(0)
-    )
+    return strategy | st.builds(insert, strategy, st.text(characters, max_size=2), st.integers(0))
 
 
-def test_a_domain_or_address_that_is_taken_needs_no_quotes_anywhere(hook):
-    taken = set()
-    label = some.text("abz019-", min_size=1, max_size=9)
-    domain = some.lists(label, min_size=1, max_size=4).map(".".join)
-    local = some.text("aZ09_%+-.", min_size=1, max_size=9)
+def test_accepted_domains_and_emails(hook):
+    """An accepted domain or address needs no quoting in a shell, YAML or a URL."""
+    accepted = set()
+    label = st.text("abz019-", min_size=1, max_size=9)
+    domain = st.lists(label, min_size=1, max_size=4).map(".".join)
+    local = st.text("aZ09_%+-.", min_size=1, max_size=9)
 
-    @often
-    @given(mistyped(domain), mistyped(some.builds("{}@{}".format, local, domain)))
-    def ask(domain, address):
+    @reproducible
+    @given(mistyped(domain), mistyped(st.builds("{}@{}".format, local, domain)))
+    def check(domain, address):
         answers = {"domain_name": domain, "author_email": address}
-        lines = "".join(hook.refusals(**FINE | answers))
+        lines = "".join(hook.refusals(**VALID | answers))
         for question, answer in answers.items():
             if question not in lines:
-                taken.add(question)
+                accepted.add(question)
                 assert answer.isascii()
                 assert shlex.split(answer) == [answer]
                 assert yaml.safe_load(f"key: {answer}") == {"key": answer}
                 url = urlsplit(f"http://{answer}/")
                 assert url.hostname == answer.rpartition("@")[2]
 
-    ask()
-    assert taken == {"domain_name", "author_email"}
+    check()
+    assert accepted == {"domain_name", "author_email"}
 
 
 @pytest.mark.whole
-def test_no_project_may_be_named_like_what_it_imports_or_depends_on(environment, project, hook):
+def test_reserved_slugs(environment, project, hook):
+    """A slug cannot be the name of a module or package that the project uses."""
     (site,) = environment.parent.glob("lib/python*/site-packages")
     imported = {
         file.parts[0].removesuffix(".py")

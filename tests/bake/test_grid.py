@@ -1,4 +1,4 @@
-"""What is booted, and the page that the grid writes, without a run of the grid."""
+"""The booted combinations, and the page that a run of the grid writes."""
 
 import re
 from itertools import combinations
@@ -9,17 +9,18 @@ from tests.grid import report
 
 
 def pairs(chosen: list[dict[str, str]]) -> set[tuple]:
-    """Return every two choices that are together in one of these combinations."""
+    """Return all pairs of choices that these combinations contain."""
     return {pair for one in chosen for pair in combinations(one.items(), 2)}
 
 
-def test_any_two_choices_are_booted_together():
+def test_pairwise_combinations():
+    """Any two choices are booted together."""
     assert pairs(PAIRWISE) == pairs(every_combination())
     assert len(pairs(PAIRWISE)) > len(CHOICES["asgi_server"])
 
 
 def cells() -> dict[tuple[str, str], str]:
-    """Return what docs/grid.md says."""
+    """Return the cells of docs/grid.md."""
     found = {}
     for table in re.findall(r"(?:^\|.+\n)+", report.DOC.read_text(), re.MULTILINE):
         heads, _, *lines = [line.strip("| ").split(" | ") for line in table.strip().splitlines()]
@@ -29,16 +30,19 @@ def cells() -> dict[tuple[str, str], str]:
     return found
 
 
-def test_every_test_of_the_grid_is_a_row_of_the_page_and_no_other_is():
+def test_grid_rows():
+    """docs/grid.md has a row for every test of the grid, and no other rows."""
     expected = {(report.sentence(row), column) for row, column in report.expected()}
     assert cells().keys() == expected, "run `make test`, which writes docs/grid.md"
 
 
-def test_the_readme_has_the_summary_of_the_page():
-    said = cells()
-    page = {(row, col): said[report.sentence(row), col] for row, col in report.expected()}
+def test_readme_summary():
+    """The README has the summary of docs/grid.md."""
+    marks = cells()
+    page = {(row, col): marks[report.sentence(row), col] for row, col in report.expected()}
     assert report.summary(page) in report.README.read_text()
 
 
-def test_the_page_was_made_with_the_versions_of_the_locks():
+def test_grid_versions():
+    """docs/grid.md was made with the locked versions."""
     assert report.versions() in report.DOC.read_text()

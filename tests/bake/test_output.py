@@ -1,4 +1,4 @@
-"""What is baked: complete, clean, and as if written by hand."""
+"""The baked files: complete, formatted, and without traces of the template."""
 
 import json
 import os
@@ -10,16 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests import locks
-from tests.baking import CHOICES, ROOT, bake, name
+from tests.baking import CHOICES, ROOT, bake, built_on, name
 
-# Servers that are a part of another choice.
-BUILT_ON = {"gunicorn": {"uvicorn"}, "split": {"gunicorn"}}
 YAMLLINT = (
     "{extends: default, rules: {line-length: {max: 100}, document-start: disable, "
     "braces: {max-spaces-inside: 0}, comments: {min-spaces-from-content: 1}, "
     "truthy: {check-keys: false}}}"  # `on` is a key of GitHub's
 )
-# What nothing speaks of that was baked without a choice.
+# What no file mentions in a bake without a choice.
 TRACES = {
     "postgres": r"postgres|psycopg|DATABASE_CONNECTIONS",
     "split": r"\bwsgi|\bserve[./]web|\bWEB_(REPLICAS|THREADS)|\bweb:8000",
@@ -35,43 +33,48 @@ def texts(project: Path) -> dict[str, str]:
     }
 
 
-def test_the_server_asked_for_is_the_server_baked(project, combination):
+def test_chosen_server(project, combination):
+    """The chosen server is baked, and no file mentions another one."""
     server = combination["asgi_server"]
     others = set(CHOICES["asgi_server"]) - {server}
-    others = others.difference(*(BUILT_ON.get(choice, ()) for choice in combination.values()))
+    others = others.difference(*map(built_on, combination.values()))
     assert f'NAME = "{server}"' in (project / "serve" / "server.py").read_text()
     assert re.search(rf"^{server}==", (project / "requirements.txt").read_text(), re.MULTILINE)
     for path, text in texts(project).items():
         assert not [other for other in others if other in text.lower()], path
 
 
-def test_nothing_speaks_of_what_was_not_chosen(project, combination):
+def test_no_traces_of_other_choices(project, combination):
+    """No file mentions an option that was not chosen."""
     for choice in TRACES.keys() - set(combination.values()):
         for path, text in texts(project).items():
             assert not re.search(TRACES[choice], text, re.IGNORECASE), path
 
 
-def test_no_template_language_is_left(project):
+def test_no_template_syntax(project):
+    """No baked file contains template syntax."""
     for path, text in texts(project).items():
         assert "cookiecutter" not in text.lower(), path
-        if not path.endswith((".html", ".js", ".mjs")):  # where braces mean something else
-            if path.startswith(".github"):  # and these what GitHub fills in
+        if not path.endswith((".html", ".js", ".mjs")):  # in which braces have another meaning
+            if path.startswith(".github"):  # and GitHub replaces these
                 text = re.sub(r"\${{ github\.\w+ }}", "", text)
             assert not re.search(r"{%|%}|{{|{#", text), path
 
 
-def test_there_is_no_debris(project):
+def test_whitespace(project):
+    """Baked files have no stray whitespace or blank lines."""
     for path, text in texts(project).items():
         assert "\r" not in text, path
         assert not re.search(r"[ \t]$", text, re.MULTILINE), path
         assert not text or text.endswith("\n"), path
         assert not text.endswith("\n\n"), path
         assert not text.startswith("\n"), path
-        if not path.endswith(".py"):  # whose blank lines are the formatter's
+        if not path.endswith(".py"):  # Ruff formats their blank lines
             assert "\n\n\n" not in text, path
 
 
-def test_its_files_are_formatted_and_clean(project):
+def test_linters(project):
+    """Baked files pass Ruff, djLint, yamllint and hadolint."""
     for command in (
         ["ruff", "check", "--no-cache", "."],
         ["ruff", "format", "--no-cache", "--check", "."],
@@ -85,7 +88,8 @@ def test_its_files_are_formatted_and_clean(project):
 
 
 @pytest.mark.whole
-def test_what_its_server_cannot_do_is_refused_by_name(project, environment, combination):
+def test_unsupported_settings(project, environment, combination):
+    """Settings that the server does not support are refused by name."""
     settings = {"SECRET_KEY": "x", "REDIS_URL": "redis://redis", "WEB_CONCURRENCY": "2"}
     done = subprocess.run(
         [environment / "python", "-m", "serve", "--print"],
@@ -104,11 +108,12 @@ def test_what_its_server_cannot_do_is_refused_by_name(project, environment, comb
 
 
 @pytest.mark.only(asgi_server="uvicorn")
-def test_the_example_can_be_deleted_as_its_readme_says(project, environment, tmp_path):
+def test_deleting_the_example(project, environment, tmp_path):
+    """The example can be deleted as the README describes."""
     copy = shutil.copytree(project, tmp_path / "project")
     shutil.rmtree(copy / "rooms")
     (copy / "tests" / "test_rooms.py").unlink()
-    for file in (copy / "config").glob("*.py"):
+    for file in (*(copy / "config").glob("*.py"), copy / "pyproject.toml"):
         kept = [line for line in file.read_text().splitlines() if not re.search(r"\brooms\b", line)]
         file.write_text("\n".join(kept) + "\n")
     urls = copy / "config" / "urls.py"
@@ -119,6 +124,7 @@ def test_the_example_can_be_deleted_as_its_readme_says(project, environment, tmp
         ["ruff", "check", "--no-cache"],
         ["ruff", "format", "--no-cache", "--check"],
         ["djlint", "--lint", "--check", "--quiet", "."],
+        ["lint-imports"],
     ):
         done = subprocess.run(
             [environment / command[0], *command[1:]], cwd=copy, capture_output=True, text=True
@@ -126,22 +132,25 @@ def test_the_example_can_be_deleted_as_its_readme_says(project, environment, tmp
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_its_locks_are_fresh(project, combination):
+def test_locks_are_current(project, combination):
+    """The locks match the baked project's dependencies."""
     choices = {key: combination[key] for key in ("asgi_server", "topology", "database")}
     fresh = locks.lock(choices)
     assert set(fresh) == {f"{name(choices)}.txt", f"{name(choices)}-dev.txt"}
     for file, text in fresh.items():
-        assert (locks.LOCKS / file).read_text() == text, "stale: make locks"
+        assert (locks.LOCKS / file).read_text() == text, "outdated: run make locks"
 
 
-def test_the_lock_of_the_template_is_fresh(tmp_path):
+def test_template_lock_is_current(tmp_path):
+    """The template's lock matches its dependencies."""
     for file in ("pyproject.toml", "requirements.txt"):
         shutil.copy(ROOT / file, tmp_path)
-    locks.compile(tmp_path, "requirements.txt")
+    locks.compile_lock(tmp_path, "requirements.txt")
     assert (tmp_path / "requirements.txt").read_text() == (ROOT / "requirements.txt").read_text()
 
 
-def test_no_lock_names_an_index_or_a_file():
+def test_locks_name_no_index():
+    """No lock names a package index or a file."""
     for lock in [*locks.LOCKS.iterdir(), ROOT / "requirements.txt"]:
         assert not re.search(r"://|--index|--find-links| @ ", lock.read_text()), lock.name
 
@@ -151,31 +160,35 @@ def secret(project: Path) -> str:
     return re.fullmatch(r"(\w{50})\n", (project / "secrets" / "secret_key").read_text())[1]
 
 
-def test_every_bake_has_a_secret_of_its_own_and_keeps_it_to_itself(tmp_path):
+def test_bakes_have_their_own_secrets(tmp_path):
+    """Every bake generates its own secret key, and writes it to one file only."""
     first, second = bake(tmp_path / "first"), bake(tmp_path / "second")
     assert secret(first) != secret(second)
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
-    holders = [path for path in kept if secret(first) in path.read_text()]
-    assert holders == [first / "secrets" / "secret_key"]
+    containing = [path for path in kept if secret(first) in path.read_text()]
+    assert containing == [first / "secrets" / "secret_key"]
 
 
-def test_secrets_and_settings_are_their_owners_alone(project):
+def test_secret_file_modes(project):
+    """Only their owner can read .env and enter the folder of secrets."""
     assert {path.stat().st_mode & 0o777 for path in (project / ".env", project / "secrets")} == {
         0o600,
         0o700,
     }
-    # What the containers' users read, without the folder around it.
+    # Containers mount these files without their folder, and run as other users.
     assert {path.stat().st_mode & 0o777 for path in (project / "secrets").iterdir()} == {0o644}
 
 
-def test_it_bakes_the_same_without_hooks(tmp_path):
+def test_bake_without_hooks(tmp_path):
+    """Without hooks, all files but the secrets are baked the same."""
     with_hooks = texts(bake(tmp_path / "with"))
     without = texts(bake(tmp_path / "without", "--accept-hooks=no"))
     del with_hooks["secrets/secret_key"], without["secrets/secret_key"]
     assert with_hooks == without
 
 
-def test_git_ignores_what_is_secret_or_made(project, tmp_path):
+def test_gitignore(project, tmp_path):
+    """Git ignores secrets, .env and backups."""
     copy = shutil.copytree(project, tmp_path / "project")
     (back_up,) = re.findall(r"> (backup\.\w+)$", (copy / "README.md").read_text(), re.MULTILINE)
     (copy / back_up).touch()
@@ -191,7 +204,7 @@ def test_git_ignores_what_is_secret_or_made(project, tmp_path):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
-    """A user whose own configuration answers questions."""
+    """Return the home of a user whose cookiecutter configuration answers questions."""
     (tmp_path / ".cookiecutterrc").write_text(
         json.dumps({"default_context": {"project_name": "Not this", "domain_name": "wrong"}})
     )
@@ -199,6 +212,7 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_these_tests_do_not_depend_on_the_configuration_of_who_runs_them(home, tmp_path):
+def test_user_configuration(home, tmp_path):
+    """The user's cookiecutter configuration does not affect these tests."""
     assert os.path.expanduser("~") == str(home)
     assert bake(tmp_path / "bake").name == "my_project"

@@ -1,4 +1,4 @@
-"""Where everything comes from: workflows, pinned versions, lists of what is inside."""
+"""The supply chain: workflows, pinned versions and lists of contents (SBOM)."""
 
 import json
 import re
@@ -14,25 +14,26 @@ from tests.bake.test_output import YAMLLINT
 from tests.baking import ROOT
 
 BAKED = ROOT / "{{cookiecutter.project_slug}}"
-PROJECTS = [ROOT, BAKED]  # whose workflows are copied as they are
+PROJECTS = [ROOT, BAKED]  # the workflow of a bake is copied without rendering
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
-    """Run a command. Raises AssertionError with what it prints if it fails."""
+    """Run a command. Raises AssertionError with its output if it fails."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.whole
-def test_its_workflow_passes_its_tests(project, tmp_path):
+def test_workflow_passes(project, tmp_path):
+    """The baked project's workflow passes its test job."""
     not_in_git = shutil.ignore_patterns(".env", "secrets")
     copy = shutil.copytree(project, tmp_path / "project", ignore=not_in_git)
-    said = {
+    outputs = {
         step.command: step.run(copy, PYTEST_ADDOPTS="-W error -p no:cacheprovider")
         for step in workflow.steps(copy, "test")
     }
-    assert re.search(r"^=* ?[1-9]\d\d passed", said["uv run pytest"], re.MULTILINE)
-    assert re.search(r"^. pass [1-9]", said["node --test"], re.MULTILINE)
+    assert re.search(r"^=* ?[1-9]\d\d passed", outputs["uv run pytest"], re.MULTILINE)
+    assert re.search(r"^. pass [1-9]", outputs["node --test"], re.MULTILINE)
 
 
 def locked(lock: str) -> dict[str, str]:
@@ -52,7 +53,8 @@ def locked(lock: str) -> dict[str, str]:
     return found
 
 
-def test_a_lock_without_a_hash_or_an_exact_version_is_seen():
+def test_unpinned_lock_is_detected():
+    """A lock without a hash or an exact version is detected."""
     good = "django==5.2.19 ; python_version >= '3.11' \\\n    --hash=sha256:" + "a" * 64
     assert locked(f"# by hand\n{good}\n    # via x\n") == {"django": "5.2.19"}
     for bad in (good.replace("==", ">="), good.partition(" \\")[0], "-r other.txt"):
@@ -60,17 +62,19 @@ def test_a_lock_without_a_hash_or_an_exact_version_is_seen():
             locked(bad)
 
 
-def test_every_package_has_an_exact_version_and_hashes():
+def test_locks_are_pinned():
+    """Every package has an exact version and hashes."""
     for lock in [*locks.LOCKS.iterdir(), ROOT / "requirements.txt"]:
         assert len(locked(lock.read_text())) > 20, lock.name
 
 
 @pytest.mark.only(asgi_server="gunicorn", topology="single", database="postgres")
-def test_its_workflow_lists_the_packages_that_it_locks(project, tmp_path):
+def test_sbom(project, tmp_path):
+    """The workflow's list of contents (SBOM) has exactly the locked packages."""
     copy = shutil.copytree(project, tmp_path / "project")
-    # The other step asks PyPI's JSON interface, which not every index has.
-    made, _ = workflow.steps(copy, "packages")
-    made.run(copy)
+    # The other step needs PyPI's JSON API, which not every index has.
+    make_list, _ = workflow.steps(copy, "packages")
+    make_list.run(copy)
     listed = json.loads((copy / "packages.cdx.json").read_text())
     assert listed["bomFormat"] == "CycloneDX"
     versions = {part["name"]: part["version"] for part in listed["components"]}
@@ -78,13 +82,15 @@ def test_its_workflow_lists_the_packages_that_it_locks(project, tmp_path):
     assert all(part["externalReferences"][0]["hashes"] for part in listed["components"])
 
 
-def test_workflows_are_safe():
+def test_zizmor():
+    """zizmor finds nothing wrong with the workflows."""
     for project in PROJECTS:
         assert workflow.jobs(project)
         run("zizmor", "--offline", "--quiet", "--persona=auditor", project / ".github")
 
 
-def test_actions_are_pinned_to_commits_and_the_same_one_everywhere():
+def test_actions_are_pinned():
+    """Every action is pinned to one commit in all workflows."""
     pinned: dict[str, str] = {}
     for project in PROJECTS:
         for line in re.findall(r"\buses:.*", workflow.text(project)):
@@ -96,7 +102,7 @@ def test_actions_are_pinned_to_commits_and_the_same_one_everywhere():
 
 
 def images(project: Path) -> set[str]:
-    """Return the images that a project starts from or runs, without those that it builds."""
+    """Return the images that a project builds on or runs, except for those that it builds."""
     dockerfile = (project / "Dockerfile").read_text()
     stages = set(re.findall(r"^FROM .* AS (\w+)$", dockerfile, re.MULTILINE))
     found = set(re.findall(r"(?:^FROM (?:--\S+ )*|--from=)(\S+)", dockerfile, re.MULTILINE))
@@ -107,7 +113,8 @@ def images(project: Path) -> set[str]:
     return {image for image in found - stages if not image.startswith(f"{name}-")}
 
 
-def test_images_have_a_version(project):
+def test_image_versions(project):
+    """Every image has a version."""
     assert {"nginx", "redis"} <= {image.partition(":")[0] for image in images(project)}
     for image in images(project):
         _, _, tag = image.rpartition("/")[2].partition(":")
@@ -115,7 +122,7 @@ def test_images_have_a_version(project):
 
 
 def shell_scripts(*folders: Path) -> list[Path]:
-    """Return what is a shell script, by its name or its first line."""
+    """Return the shell scripts in these folders, by their suffix or their first line."""
     return [
         file
         for folder in folders
@@ -129,24 +136,27 @@ def shell_scripts(*folders: Path) -> list[Path]:
 
 
 def shellcheck(*scripts: Path) -> None:
-    """Run shellcheck; what is only sourced and names no shell is for any."""
+    """Run shellcheck; sourced files without a shebang are checked as dash."""
     for script in scripts:
         dialect = [] if script.read_bytes().startswith(b"#!") else ["--shell=dash"]
         run("shellcheck", *dialect, script)
 
 
-def test_shell_scripts_are_clean(project):
+def test_shell_scripts(project):
+    """The baked shell scripts pass shellcheck."""
     assert shell_scripts(project)
     shellcheck(*shell_scripts(project))
 
 
-def test_shell_scripts_of_the_template_are_clean():
+def test_template_shell_scripts():
+    """The template's own shell scripts pass shellcheck."""
     scripts = shell_scripts(ROOT / ".ci", ROOT / "tests")
     assert ROOT / ".ci" / "run" in scripts
     shellcheck(*scripts)
 
 
-def test_the_commands_of_workflows_are_clean(tmp_path):
+def test_workflow_commands(tmp_path):
+    """The commands of the workflows pass shellcheck."""
     script = tmp_path / "step"
     for project in PROJECTS:
         for step in (
@@ -156,5 +166,6 @@ def test_the_commands_of_workflows_are_clean(tmp_path):
             shellcheck(script)
 
 
-def test_the_template_has_clean_yaml():
+def test_template_yaml():
+    """The template's own workflow passes yamllint."""
     run("yamllint", "--strict", "-d", YAMLLINT, ".github")

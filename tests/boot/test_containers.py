@@ -1,4 +1,4 @@
-"""The containers themselves: what they may do, and what they say."""
+"""The containers: privileges, limits, images and logs."""
 
 import json
 import re
@@ -12,20 +12,21 @@ from docker.models.containers import Container
 from tests.stack import Stack, eventually, execute
 
 KNOWN_WARNINGS = [
-    # Redis asks for a setting of the machine's kernel, which no container can change.
+    # Redis asks for a kernel setting of the host, which no container can change.
     "Memory overcommit must be enabled",
-    # Postgres, when its volume is made: who is in its container needs no password.
+    # Postgres, when it initializes its volume: connections from its own container need no password.
     'enabling "trust" authentication for local connections',
 ]
 
 
 @pytest.fixture
 def containers(stack: Stack) -> dict[str, Container]:
-    """A container of each service that stays up."""
+    """Return a container of each long-running service."""
     return {service: stack.containers(service)[0] for service in stack.all_services}
 
 
-def test_nobody_is_root(containers):
+def test_no_root_user(containers):
+    """No container runs as root."""
     for service, container in containers.items():
         status, output = execute(container, ["cat", "/proc/1/status"])
         assert status == 0, service
@@ -33,7 +34,8 @@ def test_nobody_is_root(containers):
         assert b"0" not in uids, service
 
 
-def test_nothing_can_be_written_but_what_is_meant_to(containers):
+def test_read_only_root(containers):
+    """The root file system of every container is read-only, for root as well."""
     for service, container in containers.items():
         for folder in ("/", "/etc", "/usr", "/var", "/opt", "/app", "/srv"):
             status, output = execute(container, ["touch", f"{folder}/x"], user="0")
@@ -41,26 +43,30 @@ def test_nothing_can_be_written_but_what_is_meant_to(containers):
             assert b"Read-only" in output or b"No such file" in output, (service, folder)
 
 
-def test_no_privilege_is_held_or_can_be_had(containers):
+def test_no_privileges(containers):
+    """Containers run without capabilities and cannot gain privileges."""
     for service, container in containers.items():
         _, status = execute(container, ["cat", "/proc/1/status"])
         for line in (rb"CapEff:\s+0+", rb"CapBnd:\s+0+", rb"NoNewPrivs:\s+1"):
             assert re.search(rb"^%b$" % line, status, re.MULTILINE), (service, line)
 
 
-def test_a_crash_brings_it_back(containers):
+def test_restart_policy(containers):
+    """Docker restarts every container after a crash."""
     for service, container in containers.items():
         policy = container.attrs["HostConfig"]["RestartPolicy"]["Name"]
         assert policy == "unless-stopped", service
 
 
-def test_memory_and_processes_are_limited(containers):
+def test_resource_limits(containers):
+    """Every container has a memory limit and a process limit."""
     for service, container in containers.items():
         assert container.attrs["HostConfig"]["Memory"] > 0, service
         assert container.attrs["HostConfig"]["PidsLimit"] > 0, service
 
 
-def test_only_nginx_can_be_reached_from_outside(stack):
+def test_published_ports(stack):
+    """Only nginx publishes ports."""
     published = {
         service: any(container.ports.values())
         for service in stack.all_services
@@ -69,14 +75,16 @@ def test_only_nginx_can_be_reached_from_outside(stack):
     assert [service for service, is_published in published.items() if is_published] == ["nginx"]
 
 
-def test_no_volume_without_a_name_is_left_behind_by_each_start(containers):
+def test_no_anonymous_volumes(containers):
+    """Containers have no anonymous volumes, which every start would leave behind."""
     for service, container in containers.items():
         mounts = container.attrs["Mounts"]
         names = [mount["Name"] for mount in mounts if mount["Type"] == "volume"]
         assert not [name for name in names if re.fullmatch("[0-9a-f]{64}", name)], service
 
 
-def test_the_database_was_migrated_once_before_the_application_started(stack):
+def test_migrations_run_first(stack):
+    """The database is migrated once, before the application starts."""
     (migrate,) = stack.containers("migrate")
     assert migrate.attrs["State"]["ExitCode"] == 0
     finished = migrate.attrs["State"]["FinishedAt"]
@@ -84,32 +92,35 @@ def test_the_database_was_migrated_once_before_the_application_started(stack):
         assert app.attrs["State"]["StartedAt"] > finished
 
 
-def children(container: Container) -> list[str]:
-    """Return the processes that the first one of a container has started."""
+def child_pids(container: Container) -> list[str]:
+    """Return the ids of the child processes of a container's main process."""
     _, output = execute(container, ["cat", "/proc/1/task/1/children"])
     return output.decode().split()
 
 
-def open_files(container: Container, pid: str) -> tuple[str, ...]:
-    """Return how many open files a process may have, and how many it could ask for."""
+def open_file_limits(container: Container, pid: str) -> tuple[str, ...]:
+    """Return a process's limits of open files, soft and hard."""
     _, limits = execute(container, ["cat", f"/proc/{pid}/limits"])
     return re.search(r"^Max open files +(\d+) +(\d+)", limits.decode(), re.MULTILINE).groups()
 
 
-def test_the_server_uses_all_the_open_files_that_it_may(stack):
+def test_server_open_file_limit(stack):
+    """The server raises its open-file limit to the hard limit."""
     for app in stack.replicas():
-        assert open_files(app, children(app)[0]) == ("8192", "8192")
+        assert open_file_limits(app, child_pids(app)[0]) == ("8192", "8192")
         assert "up to 8192 open files" in app.logs().decode()
 
 
-def test_nginx_uses_them_too(stack):
+def test_nginx_open_file_limit(stack):
+    """nginx's workers raise their open-file limit to the hard limit."""
     (nginx,) = stack.containers("nginx")
-    assert children(nginx)
-    for worker in children(nginx):
-        assert open_files(nginx, worker) == ("8192", "8192")
+    assert child_pids(nginx)
+    for worker in child_pids(nginx):
+        assert open_file_limits(nginx, worker) == ("8192", "8192")
 
 
-def test_nginx_logs_one_json_object_a_line_without_query_strings(stack):
+def test_nginx_access_log(stack):
+    """nginx logs a JSON object per line, without query strings."""
     agent = uuid4().hex
     stack.browser().get("/?secret=hidden", headers={"User-Agent": agent}).raise_for_status()
     line = stack.logged(agent)
@@ -118,18 +129,20 @@ def test_nginx_logs_one_json_object_a_line_without_query_strings(stack):
     assert "hidden" not in "".join(stack.logs("nginx"))
 
 
-def test_nothing_is_left_in_the_image_that_only_the_build_needed(stack):
+def test_image_contents(stack):
+    """The image contains the application, and none of the build's tools."""
     app = stack.containers("app")[0]
     for program in ("uv", "gcc", "git"):
         assert execute(app, ["which", program])[0] == 1
     _, files = execute(app, ["ls", "-A", "/app"])
-    assert set(files.decode().split()) - {"extra"} == {  # which these tests have mounted
+    assert set(files.decode().split()) - {"extra"} == {  # mounted by these tests
         *("__pycache__", "config", "manage.py", "realtime", "rooms", "serve", "staticfiles")
     }
     assert execute(app, ["ls", "/app/config/__pycache__"])[0] == 0
 
 
-def test_the_image_is_small(stack, combination):
+def test_image_size(stack, combination):
+    """The image adds less than 75 MB to its base; more for Daphne and for psycopg."""
     most = 75_000_000
     if combination["asgi_server"] == "daphne":
         most += 43_000_000  # Twisted, with its TLS
@@ -138,7 +151,8 @@ def test_the_image_is_small(stack, combination):
     assert stack.image_bytes() < most
 
 
-def test_replicas_come_and_go_while_it_runs(stack):
+def test_scaling(stack):
+    """nginx uses added replicas, and stops using removed ones, without a restart."""
     browser = stack.browser("root")
 
     def replicas() -> set[str]:
@@ -153,15 +167,15 @@ def test_replicas_come_and_go_while_it_runs(stack):
     assert [browser.get("/").status_code for _ in range(20)] == [200] * 20
 
 
-def alarms(stack: Stack, **period: float) -> list[str]:
-    """Return the lines of all services in a period that would make somebody look twice."""
+def logged_warnings(stack: Stack, **period: float) -> list[str]:
+    """Return the warnings and errors that all services have logged in a period."""
     lines = [
         line
         for service in [*stack.all_services, "migrate"]
         for line in stack.logs(service, **period)
     ]
-    said = [line for line in lines if not line.startswith(("{", "  Applying "))]
-    unknown = [line for line in said if not any(known in line for known in KNOWN_WARNINGS)]
+    plain = [line for line in lines if not line.startswith(("{", "  Applying "))]
+    unknown = [line for line in plain if not any(known in line for known in KNOWN_WARNINGS)]
     logged = [json.loads(line) for line in lines if line.startswith("{")]
     return [
         *(line for line in unknown if re.search("warn|error|traceback|fail", line, re.IGNORECASE)),
@@ -170,13 +184,14 @@ def alarms(stack: Stack, **period: float) -> list[str]:
     ]
 
 
-def test_it_starts_and_serves_without_a_word_of_warning(stack):
+def test_no_warnings_in_logs(stack):
+    """The stack starts and serves without a warning in any log."""
     (nginx,) = stack.containers("nginx")
     started = datetime.fromisoformat(nginx.attrs["State"]["StartedAt"]).timestamp()
-    assert alarms(stack, until=started) == []
+    assert logged_warnings(stack, until=started) == []
     before = time.time()
     stack.browser("ada").get("/rooms/lobby/").raise_for_status()
     with stack.socket("/ws/echo/") as socket:
         socket.send("hello")
         assert socket.recv(timeout=20) == "hello"
-    assert alarms(stack, since=before, until=time.time()) == []
+    assert logged_warnings(stack, since=before, until=time.time()) == []

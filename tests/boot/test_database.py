@@ -1,4 +1,4 @@
-"""The database: written to by all replicas, lost and restored, and not used up."""
+"""The database: concurrent writes, backups, connection limits and failures."""
 
 import asyncio
 import json
@@ -15,73 +15,76 @@ import pytest
 
 from tests.baking import bake
 from tests.conftest import slug
-from tests.grid.test_life import answers, restart
+from tests.grid.test_processes import answers, restart
 from tests.stack import Room, Stack, cookie_header, eventually, execute, run
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _as_it_was(stack: Stack) -> Iterator[None]:
-    """Leave the stack as it was found."""
+    """Restore the stack's settings and containers afterwards."""
     yield
     restart(stack)
     stack.compose("up", "--detach", "--wait", "--no-recreate")
 
 
 def texts(stack: Stack, room: str) -> list[str]:
-    """Return what was said in a room, as the database has it."""
+    """Return the messages of a room that the database has."""
     messages = f"Message.objects.filter(room={room!r})"
-    code = f"from rooms.models import Message; [print(said) for said in {messages}]"
+    code = f"from rooms.models import Message; [print(message) for message in {messages}]"
     return stack.manage("shell", "-v0", "-c", code).splitlines()
 
 
-def test_replicas_write_at_the_same_time_and_none_is_refused(stack):
+def test_concurrent_writes(stack):
+    """Replicas write to the database concurrently, and no write fails."""
     browser = stack.browser("ada")
     with ExitStack() as rooms:
-        people = [rooms.enter_context(stack.room("busy", browser)) for _ in range(10)]
-        assert len({person.replica for person in people}) == 2
+        members = [rooms.enter_context(stack.room("busy", browser)) for _ in range(10)]
+        assert len({member.replica for member in members}) == 2
 
-        def talk(person: Room) -> None:
+        def send_messages(member: Room) -> None:
             for number in range(20):
-                person.say(f"{people.index(person)}.{number}")
+                member.say(f"{members.index(member)}.{number}")
 
-        with ThreadPoolExecutor(len(people)) as pool:
-            list(pool.map(talk, people))
-        heard = [[person.hear()[1] for _ in range(200)] for person in people]
-    assert all(one == heard[0] for one in heard)
-    assert len(set(heard[0])) == 200
+        with ThreadPoolExecutor(len(members)) as pool:
+            list(pool.map(send_messages, members))
+        received = [[member.receive()[1] for _ in range(200)] for member in members]
+    assert all(messages == received[0] for messages in received)
+    assert len(set(received[0])) == 200
     assert len(texts(stack, "busy")) == 200
 
 
-def section(stack: Stack) -> str:
-    """Return what the project's README says of backups."""
+def backup_chapter(stack: Stack) -> str:
+    """Return the chapter on backups of the project's README."""
     readme = (stack.project / "README.md").read_text()
     return re.search(r"^## Back up\n(.*?)^## ", readme, re.DOTALL | re.MULTILINE)[1]
 
 
-def shell(stack: Stack, command: str, typed: str | None = None) -> str:
-    """Run a command as somebody types it in the project's folder, and return what it prints."""
-    options = {"input": typed, "capture_output": True, "text": True}
+def shell(stack: Stack, command: str, stdin: str | None = None) -> str:
+    """Run a shell command in the project's folder and return its output."""
+    options = {"input": stdin, "capture_output": True, "text": True}
     done = subprocess.run(command, shell=True, cwd=stack.project, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_one_can_look_inside(stack):
-    database, python = re.findall(r"`docker compose exec (.+?)`", section(stack))
+def test_database_shells(stack):
+    """The README's database shell and Python shell work."""
+    database, python = re.findall(r"`docker compose exec (.+?)`", backup_chapter(stack))
     count = shell(stack, f"docker compose exec -T {database}", "SELECT 40 + 2;\n")
     assert "42" in count
     count = shell(stack, f"docker compose exec -T {python}", "print(User.objects.count())\n")
     assert int(count.split()[-1]) >= 3
 
 
-def test_what_was_backed_up_is_restored_when_the_volume_is_lost(stack):
+def test_backup_and_restore(stack):
+    """The README's commands restore a backup after the volume is lost."""
     with stack.room("kept", stack.browser("ada")) as room:
         room.say("before")
-        room.hear()
-        back_up, restore = re.findall(r"^    (.+)$", section(stack), re.MULTILINE)
+        room.receive()
+        back_up, restore = re.findall(r"^    (.+)$", backup_chapter(stack), re.MULTILINE)
         shell(stack, back_up)
         room.say("after")
-        room.hear()
+        room.receive()
     stack.compose("down", "--volumes")
     stack.compose("up", "--detach", "--wait")
     answers(stack)
@@ -94,14 +97,14 @@ def test_what_was_backed_up_is_restored_when_the_volume_is_lost(stack):
 
 
 def connections(stack: Stack, service: str | None = None) -> int:
-    """Return how many connections Postgres has from other containers.
+    """Return the number of connections from other containers to Postgres.
 
     Args:
-        stack: where.
-        service: whose connections count; all do if none is named.
+        stack: the stack.
+        service: count this service's connections only; by default, those of all services.
     """
     (postgres,) = stack.containers("postgres")
-    # Neither that of this question, by the socket, nor that of a health check.
+    # Without this query's own connection, by the Unix socket, and the health check's.
     query = "SELECT count(*) FROM pg_stat_activity WHERE client_addr <> '127.0.0.1'"
     if service:
         networks = [app.attrs["NetworkSettings"]["Networks"] for app in stack.containers(service)]
@@ -112,8 +115,8 @@ def connections(stack: Stack, service: str | None = None) -> int:
     return int(output)
 
 
-def ask_for_pages(stack: Stack, browser: httpx.Client, count: int) -> None:
-    """Ask for a page that needs the database, on one connection. Raises AssertionError if not."""
+def request_pages(stack: Stack, browser: httpx.Client, count: int) -> None:
+    """Request a page that needs the database `count` times, on one connection."""
     connection = HTTPConnection("localhost", stack.port, timeout=30)
     headers = {"Cookie": cookie_header(browser)}
     with closing(connection):
@@ -124,17 +127,17 @@ def ask_for_pages(stack: Stack, browser: httpx.Client, count: int) -> None:
             assert answer.status == 200
 
 
-async def come_and_go(stack: Stack, browser: httpx.Client, count: int) -> None:
-    """Enter a room with so many sockets, 50 at a time, and leave it."""
+async def join_and_leave(stack: Stack, browser: httpx.Client, count: int) -> None:
+    """Join a room with `count` sockets, 50 at a time, and leave it."""
     headers = {"Cookie": cookie_header(browser)}
     path, options = "/ws/rooms/crowded/", {"additional_headers": headers, "open_timeout": 30}
 
     async def visit() -> None:
-        async with few, stack.async_socket(path, **options) as socket:
+        async with limit, stack.async_socket(path, **options) as socket:
             while json.loads(await socket.recv())["type"] != "subscribed":
                 pass
 
-    few = asyncio.Semaphore(50)
+    limit = asyncio.Semaphore(50)
     async with asyncio.TaskGroup() as visits:
         for _ in range(count):
             visits.create_task(visit())
@@ -142,51 +145,55 @@ async def come_and_go(stack: Stack, browser: httpx.Client, count: int) -> None:
 
 @pytest.mark.whole
 @pytest.mark.only(database="postgres")
-def test_after_10_000_requests_and_1_000_sockets_no_connection_is_left_behind(stack, aloud):
+def test_no_leaked_connections(stack, uncaptured):
+    """10,000 requests and 1,000 sockets leave no database connection behind."""
     browser = stack.browser("ada")
     processes = sum(len(stack.containers(service)) for service in ("app", "web"))
     for _ in range(20):
         browser.get("/rooms/pages/").raise_for_status()
-    run(come_and_go(stack, browser, 20))  # so that each process has its pool
-    eventually("a quiet database", lambda: connections(stack) <= processes, seconds=120)
+    run(join_and_leave(stack, browser, 20))  # each process opens its pool
+    eventually("an idle database", lambda: connections(stack) <= processes, seconds=120)
     before = connections(stack)
     with ThreadPoolExecutor(8) as pool:
-        asking = [pool.submit(ask_for_pages, stack, browser, 1250) for _ in range(8)]
+        loads = [pool.submit(request_pages, stack, browser, 1250) for _ in range(8)]
         busiest = 0
-        while not all(asked.done() for asked in asking):
+        while not all(requests.done() for requests in loads):
             busiest = max(busiest, connections(stack))
-            time.sleep(0.5)
-        for asked in asking:
-            asked.result()
-    run(come_and_go(stack, browser, 1000))
-    with aloud():
+            time.sleep(0.5)  # between two samples
+        for requests in loads:
+            requests.result()
+    run(join_and_leave(stack, browser, 1000))
+    with uncaptured():
         print(f"\n    connections before {before}, at most {busiest}", flush=True)
     assert busiest > before
-    # A pool closes one that nobody needs every 10 s.
+    # A pool closes one idle connection every 10 s.
     eventually("as many as before", lambda: connections(stack) <= before, seconds=150)
 
 
 @pytest.mark.whole
 @pytest.mark.only(database="postgres")
-def test_all_processes_together_have_no_more_connections_than_they_may(stack):
+def test_connection_limit(stack):
+    """All processes together open at most DATABASE_CONNECTIONS connections."""
     restart(stack, WEB_CONCURRENCY="2", DATABASE_CONNECTIONS="8")
     browser = stack.browser("ada")
     with ThreadPoolExecutor(30) as pool:
-        asking = [pool.submit(ask_for_pages, stack, browser, 20) for _ in range(30)]
-        everybody, pages = [connections(stack)], [connections(stack, stack.pages)]
-        while not all(asked.done() for asked in asking):
-            everybody.append(connections(stack))
-            pages.append(connections(stack, stack.pages))
-        for asked in asking:
-            asked.result()
-    assert max(everybody) <= 8
-    # Two containers with two processes each, for pages; with as many for sockets, half of them.
-    assert max(pages) == 8 // len(stack.services)
+        loads = [pool.submit(request_pages, stack, browser, 20) for _ in range(30)]
+        of_all, of_pages = [connections(stack)], [connections(stack, stack.pages)]
+        while not all(requests.done() for requests in loads):
+            of_all.append(connections(stack))
+            of_pages.append(connections(stack, stack.pages))
+        for requests in loads:
+            requests.result()
+    assert max(of_all) <= 8
+    # Two containers with two processes each serve pages. In the split topology, as many serve
+    # sockets, and pages get half of the connections.
+    assert max(of_pages) == 8 // len(stack.services)
 
 
 @pytest.mark.whole
 @pytest.mark.only(database="postgres")
-def test_postgres_may_be_killed_and_come_back(stack):
+def test_postgres_restart(stack):
+    """Without Postgres, /readyz answers 503; once it is back, so are the pages."""
     browser = stack.browser("ada")
     stack.compose("kill", "postgres")
     ready = stack.browser().get("/readyz")
@@ -198,22 +205,23 @@ def test_postgres_may_be_killed_and_come_back(stack):
 
 
 @pytest.mark.only(database="postgres")
-def test_a_database_that_was_made_by_half_is_not_healthy(stack, combination, tmp_path):
-    half = Stack(bake(tmp_path, project_slug=slug("half", combination), **combination))
-    script = half.project / "postgres.sql"
-    made, last, database = script.read_text().rpartition("CREATE DATABASE")
-    script.write_text(f"{made}SELECT 1 / 0;\n{last}{database}")
+def test_failed_initialization(stack, combination, tmp_path):
+    """A database whose initialization failed halfway is unhealthy."""
+    partial = Stack(bake(tmp_path, project_slug=slug("partial", combination), **combination))
+    script = partial.project / "postgres.sql"
+    before, statement, database = script.read_text().rpartition("CREATE DATABASE")
+    script.write_text(f"{before}SELECT 1 / 0;\n{statement}{database}")
     try:
-        half.compose("up", "--detach", "postgres")
-        (postgres,) = half.containers("postgres")
+        partial.compose("up", "--detach", "postgres")
+        (postgres,) = partial.containers("postgres")
 
         def succeeds(*command: str) -> bool:
             return execute(postgres, command).exit_code == 0
 
-        # The image takes it for made, and does not run the script again.
+        # The image considers the database initialized, and does not run the script again.
         eventually("the next start", lambda: succeeds("pg_isready", "--host=127.0.0.1"))
         assert "division by zero" in postgres.logs().decode()
-        _, *probe = postgres.attrs["Config"]["Healthcheck"]["Test"]
-        assert not succeeds(*probe)
+        _, *health_check = postgres.attrs["Config"]["Healthcheck"]["Test"]
+        assert not succeeds(*health_check)
     finally:
-        half.down()
+        partial.down()

@@ -1,4 +1,4 @@
-"""Who tries to log in as somebody else."""
+"""Log-in: lockout, cookies and security headers."""
 
 import httpx
 
@@ -6,14 +6,15 @@ from tests.stack import PASSWORD, Stack, form
 
 
 def log_in(stack: Stack, username: str, password: str, page: str = "/accounts/login/") -> int:
-    """Try to log in, in a browser that was never here before, and return the status."""
+    """Try to log in from a browser without cookies, and return the status."""
     with stack.browser() as browser:
         browser.get(page).raise_for_status()
         fields = form(browser, username=username, password=password)
         return browser.post(page, data=fields, headers={"Connection": "close"}).status_code
 
 
-def test_a_password_that_is_wrong_too_often_is_asked_no_more_on_any_replica(stack):
+def test_login_lockout(stack):
+    """After five wrong passwords, every replica refuses the user's log-ins with 429."""
     stack.add_user("eve")
     assert [log_in(stack, "eve", "guessed") for _ in range(5)] == [200] * 4 + [429]
     for page in ("/accounts/login/", "/admin/login/"):
@@ -23,7 +24,8 @@ def test_a_password_that_is_wrong_too_often_is_asked_no_more_on_any_replica(stac
     assert log_in(stack, "eve", PASSWORD) == 302
 
 
-def test_cookies_are_kept_from_scripts_and_other_sites(stack):
+def test_cookie_flags(stack):
+    """Cookies are SameSite=Lax, and the session's is HttpOnly."""
     answer = httpx.get(f"{stack.url}/accounts/login/")
     (csrf,) = answer.headers.get_list("set-cookie")
     assert "SameSite=Lax" in csrf
@@ -35,7 +37,8 @@ def test_cookies_are_kept_from_scripts_and_other_sites(stack):
     assert {"HttpOnly", "SameSite=Lax"} <= set(session.split("; "))
 
 
-def test_no_page_says_more_than_it_must(stack):
+def test_response_headers(stack):
+    """Pages are sent with security headers and without version numbers."""
     headers = stack.browser().get("/").headers
     assert headers["Server"] == "nginx"
     assert "unsafe" not in headers["Content-Security-Policy"]

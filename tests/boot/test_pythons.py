@@ -1,16 +1,17 @@
-"""The Python versions that pyproject.toml promises, beside the image's and this machine's."""
+"""The Python versions that pyproject.toml allows, besides the image's and this machine's."""
 
 import shutil
 
 import docker
 import pytest
 
-from tests.lab import images
+from tests.docker import images
 
 
 @pytest.mark.whole
 @pytest.mark.parametrize("version", ["3.14"])
-def test_its_own_tests_pass_on_another_python(engine, project, version, tmp_path):
+def test_python_version(engine, project, version, tmp_path):
+    """The baked tests pass on the other Python versions that pyproject.toml allows."""
     image = f"python:{version}-slim-trixie"
     images.ensure([image])
     copy = shutil.copytree(project, tmp_path / "project")

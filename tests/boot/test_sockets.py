@@ -1,4 +1,4 @@
-"""What happens to sockets that nobody broke: drained by hand, logged out, seen by others."""
+"""Draining, session revocation and presence, across replicas."""
 
 from contextlib import ExitStack
 
@@ -10,20 +10,21 @@ from tests.stack import Room, eventually, execute, form
 DRAIN = ["python", "manage.py", "drain"]
 
 
-def code(room: Room) -> int:
-    """Return what a socket is closed with, soon; what is said before is passed over."""
+def close_code(room: Room) -> int:
+    """Wait for a socket to be closed, and return the close code."""
     with pytest.raises(ConnectionClosed) as closed:
-        room.hear_of("a message of no type", timeout=20)
+        room.receive_type("a message of no type", timeout=20)
     return closed.value.rcvd.code
 
 
-def test_a_replica_can_be_emptied_by_hand_and_filled_again(stack):
+def test_drain(stack):
+    """`manage.py drain` empties a replica, and `drain --undo` makes it accept sockets again."""
     browser = stack.browser("ada")
     with stack.room("drained", browser) as room:
         app = stack.replica(room.replica)
         done = execute(app, DRAIN)
-        room.hear_of("reconnect")
-        assert code(room) == 4000
+        room.receive_type("reconnect")
+        assert close_code(room) == 4000
     try:
         assert (done.exit_code, done.output.decode().strip()) == (0, "Drained.")
         for _ in range(4):
@@ -37,24 +38,26 @@ def test_a_replica_can_be_emptied_by_hand_and_filled_again(stack):
         with stack.room("drained", browser) as room:
             return stack.replica(room.replica) == app
 
-    eventually("sockets of the replica", back)
+    eventually("a socket of the replica", back)
 
 
-def test_logging_out_closes_the_sockets_of_that_browser(stack):
-    here, there = stack.browser("ada"), stack.browser("ada")
+def test_logout_closes_sockets(stack):
+    """Logging out closes that browser's sockets, and not the user's others."""
+    browser, other = stack.browser("ada"), stack.browser("ada")
     with (
-        stack.room("first", here) as first,
-        stack.room("second", here) as second,
-        stack.room("first", there) as elsewhere,
+        stack.room("first", browser) as first,
+        stack.room("second", browser) as second,
+        stack.room("first", other) as elsewhere,
     ):
-        assert here.post("/accounts/logout/", data=form(here)).status_code == 302
-        assert (code(first), code(second)) == (4401, 4401)
+        assert browser.post("/accounts/logout/", data=form(browser)).status_code == 302
+        assert (close_code(first), close_code(second)) == (4401, 4401)
         elsewhere.say("still here")
-        assert elsewhere.hear() == ("ada", "still here")
+        assert elsewhere.receive() == ("ada", "still here")
 
 
 @pytest.mark.parametrize("change", ["is_active = False", "set_password('another')"])
-def test_a_user_who_is_deactivated_or_gets_a_new_password_loses_all_sockets(stack, change):
+def test_revoked_user(stack, change):
+    """Deactivating a user or changing the password closes all of the user's sockets."""
     name = f"user{len(change)}"
     stack.add_user(name)
     with (
@@ -65,22 +68,23 @@ def test_a_user_who_is_deactivated_or_gets_a_new_password_loses_all_sockets(stac
             f"from django.contrib.auth.models import User; u = User.objects.get(username={name!r})"
         )
         stack.manage("shell", "-v0", "-c", f"{find}; u.{change}; u.save()")
-        assert (code(first), code(second)) == (4401, 4401)
+        assert (close_code(first), close_code(second)) == (4401, 4401)
 
 
-def test_people_on_two_replicas_see_each_other_come_and_go(stack):
+def test_presence_across_replicas(stack):
+    """Users on two replicas see each other join and leave."""
     ada, bob = stack.browser("ada"), stack.browser("bob")
 
-    def until(room: Room, *names: str) -> None:
-        while room.hear_of("presence", timeout=15)["here"] != list(names):
+    def wait_for_members(room: Room, *names: str) -> None:
+        while room.receive_type("presence", timeout=15)["members"] != list(names):
             pass
 
     with stack.room("seen", ada) as room, ExitStack() as rooms:
-        until(room, "ada")
+        wait_for_members(room, "ada")
         other = room
         while other.replica == room.replica:
             other = rooms.enter_context(stack.room("seen", bob))
-        until(other, "ada", "bob")
-        until(room, "ada", "bob")
+        wait_for_members(other, "ada", "bob")
+        wait_for_members(room, "ada", "bob")
         rooms.close()
-        until(room, "ada")
+        wait_for_members(room, "ada")

@@ -1,4 +1,4 @@
-"""Clients that are no browser."""
+"""Tickets, by which non-browser clients open sockets."""
 
 import re
 import textwrap
@@ -12,71 +12,75 @@ import pytest
 from websockets import InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from tests.boot.test_sockets import code
+from tests.boot.test_sockets import close_code
 from tests.stack import PASSWORD, Room, Stack, eventually, form
 
 
-def ask(browser: httpx.Client) -> httpx.Response:
-    """Ask for a ticket."""
+def request_ticket(browser: httpx.Client) -> httpx.Response:
+    """Request a ticket."""
     return browser.post("/accounts/ticket/", data=form(browser))
 
 
-def by(stack: Stack, ticket: str) -> AbstractContextManager[ClientConnection]:
-    """Open a socket with a ticket, and with nothing else."""
+def open_socket(stack: Stack, ticket: str) -> AbstractContextManager[ClientConnection]:
+    """Open a socket with a ticket, without cookies or an Origin."""
     headers = {"Authorization": f"Ticket {ticket}"}
     return stack.socket("/ws/rooms/lobby/", origin=None, headers=headers)
 
 
-def status(stack: Stack, ticket: str) -> int:
-    """Return with what a handshake is answered."""
+def handshake_status(stack: Stack, ticket: str) -> int:
+    """Return the status that answers a handshake with a ticket."""
     try:
-        with by(stack, ticket):
+        with open_socket(stack, ticket):
             return 101
     except InvalidStatus as refused:
         return refused.response.status_code
 
 
 @contextmanager
-def redis_away(stack: Stack) -> Iterator[None]:
-    """Have Redis answer nobody for a while."""
+def redis_paused(stack: Stack) -> Iterator[None]:
+    """Pause Redis, so that it does not answer."""
     stack.compose("pause", "redis")
     try:
         yield
     finally:
         stack.compose("unpause", "redis")
-    # Docker takes it for unhealthy until it has asked it again.
+    # Docker reports it as unhealthy until its next health check.
     eventually("healthy", lambda: stack.containers("redis")[0].health == "healthy")
 
 
-def test_what_the_readme_says_opens_a_socket(stack):
+def test_readme_example(stack):
+    """The README's example of a non-browser client opens a socket."""
     readme = (stack.project / "README.md").read_text()
-    _, _, chapter = readme.partition("## Clients that are no browser\n")
-    (code,) = re.findall(r"\n\n((?:    .*\n+)+)", chapter.partition("\n## ")[0])
-    code = code.replace("https://example.com", stack.url)
-    code = code.replace("wss://example.com", stack.url.replace("http", "ws"))
-    said: list[str] = []
-    exec(textwrap.dedent(code), {"PASSWORD": PASSWORD, "print": said.append})
-    assert '"welcome"' in said[0]
-    assert '"ada"' in said[0]
+    examples = re.findall(r"\n\n((?:    .*\n+)+)", readme)
+    (example,) = [code for code in examples if "/accounts/ticket/" in code]
+    example = example.replace("https://example.com", stack.url)
+    example = example.replace("wss://example.com", stack.url.replace("http", "ws"))
+    printed: list[str] = []
+    exec(textwrap.dedent(example), {"PASSWORD": PASSWORD, "print": printed.append})
+    assert '"welcome"' in printed[0]
+    assert '"ada"' in printed[0]
 
 
-def test_a_ticket_is_good_for_one_socket_on_whichever_replica(stack):
+def test_ticket_is_single_use(stack):
+    """A ticket opens one socket, on any replica."""
     browser = stack.browser("ada")
-    answer = ask(browser)
+    answer = request_ticket(browser)
     assert (answer.status_code, answer.json()["seconds"]) == (200, 8)
     assert "no-store" in answer.headers["cache-control"]
     with ThreadPoolExecutor(8) as pool:
-        statuses = pool.map(lambda _: status(stack, answer.json()["ticket"]), range(8))
+        statuses = pool.map(lambda _: handshake_status(stack, answer.json()["ticket"]), range(8))
     assert sorted(statuses) == [101] + [403] * 7
 
 
-def test_a_ticket_expires(stack):
-    ticket = ask(stack.browser("ada")).json()["ticket"]
-    time.sleep(8.5)
-    assert status(stack, ticket) == 403
+def test_ticket_expires(stack):
+    """A ticket expires after WS_TICKET_SECONDS."""
+    ticket = request_ticket(stack.browser("ada")).json()["ticket"]
+    time.sleep(8.5)  # WS_TICKET_SECONDS is 8; an earlier attempt would use the ticket up
+    assert handshake_status(stack, ticket) == 403
 
 
-def test_what_is_no_ticket_is_refused_even_with_the_cookies_of_a_page_of_this_site(stack):
+def test_invalid_ticket(stack):
+    """An invalid ticket is refused, even with a session cookie and the site's Origin."""
     browser, headers = stack.browser("ada"), {"Authorization": "Ticket guessed"}
     with (
         pytest.raises(InvalidStatus) as refused,
@@ -86,29 +90,35 @@ def test_what_is_no_ticket_is_refused_even_with_the_cookies_of_a_page_of_this_si
     assert refused.value.response.status_code == 403
 
 
-def test_a_stranger_gets_no_ticket_but_an_answer_in_json(stack):
+def test_ticket_without_login(stack):
+    """An anonymous user who requests a ticket gets 401, in JSON."""
     browser = stack.browser()
     browser.get("/accounts/login/")
-    answer = ask(browser)
+    answer = request_ticket(browser)
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/json")
 
 
-def test_logging_out_closes_a_socket_that_a_ticket_opened(stack):
+def test_logout_closes_ticket_socket(stack):
+    """Logging out closes a socket that was opened with a ticket."""
     browser = stack.browser("ada")
-    with by(stack, ask(browser).json()["ticket"]) as socket:
+    with open_socket(stack, request_ticket(browser).json()["ticket"]) as socket:
         assert '"welcome"' in socket.recv(timeout=20)
         browser.post("/accounts/logout/", data=form(browser))
-        assert code(Room(socket, "any")) == 4401
+        assert close_code(Room(socket, "any")) == 4401
 
 
 @pytest.mark.whole
-@pytest.mark.only(topology="split")  # where a page and a socket ask Redis in different processes
-def test_while_redis_does_not_answer_neither_a_ticket_nor_a_socket_is_waited_for(stack):
+@pytest.mark.only(topology="split")  # pages and sockets use Redis in different processes
+def test_tickets_without_redis(stack):
+    """While Redis does not answer, tickets are refused with 503 within 8 s."""
     browser = stack.browser("ada")
-    ticket = ask(browser).json()["ticket"]
-    with redis_away(stack):
-        for answer in (lambda: status(stack, ticket), lambda: ask(browser).status_code):
+    ticket = request_ticket(browser).json()["ticket"]
+    with redis_paused(stack):
+        for answer in (
+            lambda: handshake_status(stack, ticket),
+            lambda: request_ticket(browser).status_code,
+        ):
             started = time.monotonic()
             assert answer() == 503
             assert time.monotonic() - started < 8
-    assert ask(browser).status_code == 200
+    assert request_ticket(browser).status_code == 200

@@ -1,4 +1,4 @@
-"""HTTPS: with certificates of one's own, and with those that an authority gives and renews."""
+"""HTTPS, with the operator's own certificates and with certificates obtained by ACME."""
 
 import json
 import re
@@ -18,8 +18,8 @@ import trustme
 from cryptography import x509
 from websockets.sync.client import ClientConnection, connect
 
-from tests.boot.test_doors import gixy
-from tests.lab import images
+from tests.boot.test_limits import gixy
+from tests.docker import images
 from tests.stack import PASSWORD, Stack, cookie_header, eventually, execute, form, free_port
 
 nginx_alone = pytest.mark.only(asgi_server="uvicorn", topology="single")
@@ -30,26 +30,26 @@ NAME = "chat.example.org"
 
 @dataclass(frozen=True)
 class Site:
-    """A site as its visitors have it over HTTPS."""
+    """A site over HTTPS, as its visitors see it."""
 
     stack: Stack
     port: int
     authority: str
-    """Whose certificates are trusted, as PEM."""
+    """The only trusted certificate authority, as PEM."""
     name: str = "localhost"
 
     @property
     def tls(self) -> ssl.SSLContext:
-        """Trusts this authority and nobody else; another one each time, for clients change it."""
+        """A new context that trusts this authority only; a new one, as clients modify theirs."""
         return ssl.create_default_context(cadata=self.authority)
 
     @property
     def origin(self) -> str:
-        """What a page of this site is of."""
+        """The origin of this site's pages."""
         return f"https://{self.name}:{self.port}"
 
     def open(self, tls: ssl.SSLContext | None = None, name: str | None = "") -> ssl.SSLSocket:
-        """Connect, by a name if not None, and shake hands. Raises ssl.SSLError if that fails."""
+        """Connect and shake hands, with a server name unless None. Raises ssl.SSLError."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
         try:
             return (tls or self.tls).wrap_socket(
@@ -60,12 +60,12 @@ class Site:
             raise
 
     def certificate(self) -> int:
-        """Return the serial number of the certificate that a new connection gets."""
+        """Return the serial number of the certificate that a new connection receives."""
         with self.open() as connection:
             return x509.load_der_x509_certificate(connection.getpeercert(True)).serial_number
 
-    def ask(self, client: httpx.Client, method: str, path: str, **options) -> httpx.Response:
-        """Ask as a browser does that is on a page of this site, which need not be in DNS."""
+    def request(self, client: httpx.Client, method: str, path: str, **options) -> httpx.Response:
+        """Send a request as from a page of this site, whose name need not be in DNS."""
         headers = {"Host": f"{self.name}:{self.port}", "Referer": f"{self.origin}/"}
         headers |= {"Cookie": cookie_header(client)}
         return client.request(
@@ -77,20 +77,20 @@ class Site:
         )
 
     def browser(self) -> httpx.Client:
-        """Return a client that speaks HTTP/2."""
+        """Return an HTTP client with HTTP/2."""
         return httpx.Client(verify=self.tls, http2=True, timeout=20)
 
     def log_in(self, username: str) -> httpx.Client:
-        """Return such a client, which has logged in."""
+        """Return an HTTP client that has logged in."""
         client = self.browser()
-        self.ask(client, "GET", "/accounts/login/").raise_for_status()
+        self.request(client, "GET", "/accounts/login/").raise_for_status()
         fields = form(client, username=username, password=PASSWORD)
-        answer = self.ask(client, "POST", "/accounts/login/", data=fields)
+        answer = self.request(client, "POST", "/accounts/login/", data=fields)
         assert answer.status_code == 302, answer.text
         return client
 
     def socket(self, path: str) -> AbstractContextManager[ClientConnection]:
-        """Open a WebSocket, as a page of this site does that."""
+        """Open a WebSocket, as a page of this site does."""
         return connect(
             f"wss://{self.name}:{self.port}{path}",
             origin=self.origin,
@@ -102,16 +102,16 @@ class Site:
 
 
 def echoes(connection: ClientConnection) -> bool:
-    """Whether a socket is alive."""
+    """Return whether a socket returns a message."""
     connection.send("hello")
     return connection.recv(timeout=20) == "hello"
 
 
 def issue(authority: trustme.CA, folder: Path, *names: str) -> int:
-    """Write a certificate and its key to files, as they are named everywhere.
+    """Write a certificate and its key to privkey.pem and fullchain.pem.
 
     Returns:
-        its serial number.
+        the certificate's serial number.
     """
     certificate = authority.issue_cert(*names)
     chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
@@ -126,13 +126,13 @@ def issue(authority: trustme.CA, folder: Path, *names: str) -> int:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Somebody whose certificates are trusted in these tests."""
+    """Return the certificate authority that these tests trust."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="module")
 def site(stack: Stack, authority) -> Iterator[Site]:
-    """The site with certificates of one's own. Only nginx is another one."""
+    """Run the site with certificates of the test's own authority; only nginx is restarted."""
     folder = stack.project / "certificates"
     folder.mkdir(exist_ok=True)
     authority.cert_pem.write_to_path(folder / "authority.pem")
@@ -144,9 +144,10 @@ def site(stack: Stack, authority) -> Iterator[Site]:
     shutil.rmtree(folder)
 
 
-def test_pages_and_sockets_come_by_https(site):
+def test_https(site):
+    """Pages and WebSockets are served over HTTPS, pages by HTTP/2."""
     root = site.log_in("root")
-    whoami = site.ask(root, "GET", "/whoami/").raise_for_status()
+    whoami = site.request(root, "GET", "/whoami/").raise_for_status()
     assert whoami.http_version == "HTTP/2"
     assert whoami.json()["scheme"] == "https"
     assert whoami.json()["host"] == f"localhost:{site.port}"
@@ -155,12 +156,14 @@ def test_pages_and_sockets_come_by_https(site):
 
 
 @nginx_alone
-def test_nginx_and_gixy_find_nothing_wrong(site, tmp_path):
+def test_nginx_and_gixy(site, tmp_path):
+    """nginx and gixy find nothing wrong with the configuration for TLS."""
     assert "No issues found" in gixy(site.stack, tmp_path)
 
 
 @nginx_alone
-def test_http_leads_to_https_but_for_probes_and_what_an_authority_asks(site):
+def test_http_redirects(site):
+    """HTTP redirects to HTTPS, except for probes and ACME challenges."""
     browser = site.stack.browser()
     answer = browser.get("/rooms/lobby/?a=b")
     assert answer.status_code == 301
@@ -174,7 +177,8 @@ def test_http_leads_to_https_but_for_probes_and_what_an_authority_asks(site):
 
 
 @nginx_alone
-def test_no_log_has_what_a_url_says_after_the_question_mark_on_the_way_to_https_either(site):
+def test_no_query_strings_in_logs(site):
+    """No log contains the query string of an upload refused over HTTP or HTTPS."""
     before = time.time()
     too_large = b"x" * (10 * 1024**2 + 1)
     for host in ("localhost", "a.example"):
@@ -188,24 +192,27 @@ def test_no_log_has_what_a_url_says_after_the_question_mark_on_the_way_to_https_
 
 
 @nginx_alone
-def test_the_usual_port_is_not_named(site):
+def test_default_port(site):
+    """Redirects to the default port do not name it."""
     options = ["--rm", "--no-deps", "--env=HTTPS_PORT=443", "nginx"]
     configuration = site.stack.compose("run", *options, "nginx", "-T", "-c", "/tmp/nginx.conf")
     assert "301 https://$host$request_uri;" in configuration
 
 
 @nginx_alone
-def test_static_files_say_that_browsers_are_to_keep_to_https(site):
+def test_static_file_headers(site):
+    """Static files are sent with HSTS and Alt-Svc headers."""
     browser = site.browser()
-    page = site.ask(browser, "GET", "/")
+    page = site.request(browser, "GET", "/")
     static = re.findall(r'href="(/static/[^"]+\.css)"', page.text)[0]
-    headers = site.ask(browser, "GET", static).raise_for_status().headers
+    headers = site.request(browser, "GET", static).raise_for_status().headers
     assert headers.get_list("strict-transport-security") == ["max-age=31536000"]
     assert headers["alt-svc"] == f'h3=":{site.port}"; ma=86400'
 
 
 @nginx_alone
-def test_http_3_is_spoken(site):
+def test_http3(site):
+    """nginx serves HTTP/3, to known server names only."""
     (nginx,) = site.stack.containers("nginx")
     command = ["curl", "--http3-only", "--silent", "--show-error", "--output", "/dev/null"]
     command += ["--write-out", "%{http_version} %{response_code}"]
@@ -216,17 +223,18 @@ def test_http_3_is_spoken(site):
 
 
 def context(version: ssl.TLSVersion) -> ssl.SSLContext:
-    """Return what offers one version of TLS, and trusts everybody."""
+    """Return a context that offers one version of TLS and verifies no certificate."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    tls.set_ciphers("ALL:@SECLEVEL=0")  # or the client itself would refuse to offer an old one
+    tls.set_ciphers("ALL:@SECLEVEL=0")  # otherwise OpenSSL does not offer the old versions
     tls.minimum_version = tls.maximum_version = version
     return tls
 
 
 @nginx_alone
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
-def test_no_version_of_tls_is_spoken_that_is_not_safe(site):
+def test_tls_versions(site):
+    """TLS 1.2 and 1.3 are accepted; older versions are refused."""
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         with site.open(context(version)) as connection:
             assert connection.version() == version.name.replace("_", ".")
@@ -238,19 +246,22 @@ def test_no_version_of_tls_is_spoken_that_is_not_safe(site):
 
 @nginx_alone
 @pytest.mark.parametrize("name", ["evil.example", None])
-def test_nobody_gets_a_certificate_by_another_name(site, name):
+def test_unknown_server_name(site, name):
+    """A TLS handshake with an unknown server name, or none, is refused."""
     with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
         site.open(context(ssl.TLSVersion.TLSv1_3), name)
 
 
 @nginx_alone
-def test_another_host_than_that_of_the_handshake_is_misdirected(site):
+def test_misdirected_request(site):
+    """A Host header that differs from the TLS server name is answered by 421."""
     answer = site.browser().get(f"{site.origin}/", headers={"Host": "evil.example"})
     assert answer.status_code == 421
 
 
 @nginx_alone
-def test_a_certificate_is_replaced_while_sockets_stay_open(site, authority):
+def test_certificate_replacement(site, authority):
+    """A replaced certificate is loaded without closing open sockets."""
     with site.socket("/ws/echo/") as connection:
         assert echoes(connection)
         fresh = issue(authority, site.stack.project / "certificates", "localhost")
@@ -259,8 +270,10 @@ def test_a_certificate_is_replaced_while_sockets_stay_open(site, authority):
 
 
 @nginx_alone
-def test_without_a_certificate_handshakes_fail_and_the_log_says_why(site, authority):
-    def refused() -> bool:
+def test_missing_certificate(site, authority):
+    """Without a certificate, handshakes fail, and the log names the missing file."""
+
+    def is_refused() -> bool:
         try:
             site.open().close()
         except ssl.SSLError:
@@ -271,18 +284,20 @@ def test_without_a_certificate_handshakes_fail_and_the_log_says_why(site, author
     with site.socket("/ws/echo/") as connection:
         for file in ("fullchain.pem", "privkey.pem"):
             (folder / file).unlink()
-        eventually("a handshake that fails", refused, 25)
+        eventually("a handshake that fails", is_refused, 25)
         assert echoes(connection)
-        said = "".join(site.stack.logs("nginx", stdout=False))
-        assert 'cannot load certificate "/certificates/fullchain.pem"' in said
+        logged = "".join(site.stack.logs("nginx", stdout=False))
+        assert 'cannot load certificate "/certificates/fullchain.pem"' in logged
         assert site.stack.browser().get("/readyz").status_code == 200
         fresh = issue(authority, folder, "localhost")
-        eventually("a new certificate", lambda: not refused() and site.certificate() == fresh, 25)
+        eventually(
+            "a new certificate", lambda: not is_refused() and site.certificate() == fresh, 25
+        )
         assert echoes(connection)
 
 
-def pebble(folder: Path, authority: trustme.CA) -> None:
-    """Write what Pebble, an ACME authority made for tests, needs, for its folder /pebble."""
+def write_pebble_files(folder: Path, authority: trustme.CA) -> None:
+    """Write the files of the folder /pebble for Pebble, an ACME server made for tests."""
     folder.mkdir()
     folder.chmod(0o755)
     issue(authority, folder, "pebble")
@@ -292,7 +307,7 @@ def pebble(folder: Path, authority: trustme.CA) -> None:
         "managementListenAddress": "0.0.0.0:15000",
         "certificate": "/pebble/fullchain.pem",
         "privateKey": "/pebble/privkey.pem",
-        "httpPort": 8080,  # nginx's own, which is published as 80
+        "httpPort": 8080,  # that of nginx, which is published as 80
         "tlsPort": 8443,
         "profiles": {"default": {"description": "", "validityPeriod": 7_776_000}},
     }
@@ -301,15 +316,15 @@ def pebble(folder: Path, authority: trustme.CA) -> None:
 
 @contextmanager
 def acme(stack: Stack, authority: trustme.CA, folder: Path) -> Iterator[int]:
-    """Have certificates come from Pebble, which does not run yet; return the port of HTTPS."""
+    """Configure Pebble as the ACME server, without starting it; yield the port of HTTPS."""
     images.ensure([PEBBLE, "certbot/certbot:v5.5.0"])
-    pebble(folder / "pebble", authority)
+    write_pebble_files(folder / "pebble", authority)
     volumes = [f"{folder / 'pebble'}:/pebble:ro"]
     services = {
         "pebble": {
             "image": PEBBLE,
             "command": ["-config", "/pebble/pebble.json"],
-            # No waiting, and no mistakes on purpose.
+            # Without random delays and deliberately rejected nonces.
             "environment": {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"},
             "volumes": volumes,
         },
@@ -339,12 +354,13 @@ def acme(stack: Stack, authority: trustme.CA, folder: Path) -> Iterator[int]:
 
 
 @pytest.mark.only(asgi_server="uvicorn")
-def test_certificates_are_got_and_renewed_while_sockets_stay_open(stack, authority, tmp_path):
+def test_certificate_renewal(stack, authority, tmp_path):
+    """Certificates are obtained and renewed by ACME without closing open sockets."""
     with acme(stack, authority, tmp_path) as port:
         (certbot,) = stack.containers("certificates")
         (nginx,) = stack.containers("nginx")
-        # The first try fails: nobody is asked again at once.
-        eventually("a failure", lambda: b"Next try in 20m." in certbot.logs())
+        # The first attempt fails, and is not repeated at once.
+        eventually("a failed attempt", lambda: b"Next try in 20m." in certbot.logs())
         assert certbot.logs().count(b"Next try") == 1
         _, status = execute(certbot, ["cat", "/proc/self/status"])
         assert re.search(rb"^Uid:\s+101\s", status, re.MULTILINE)
@@ -353,14 +369,14 @@ def test_certificates_are_got_and_renewed_while_sockets_stay_open(stack, authori
         stack.compose("up", "--detach", "--no-recreate", "--wait", "--scale=pebble=1")
         started = time.monotonic()
         certbot.restart(timeout=30)
-        assert time.monotonic() - started < 20  # SIGTERM is enough
-        eventually("a second try", lambda: certbot.logs().count(b"Next try") == 2, 60)
+        assert time.monotonic() - started < 20  # SIGTERM stops it, before SIGKILL
+        eventually("a second attempt", lambda: certbot.logs().count(b"Next try") == 2, 60)
         assert b"Next try in 12h." in certbot.logs(), certbot.logs().decode()
         root = execute(nginx, ["curl", "-fsk", "https://pebble:15000/roots/0"]).output.decode()
         site = Site(stack, port, root, NAME)
         first = site.certificate()
         ada = site.log_in("ada")
-        page = site.ask(ada, "GET", "/").raise_for_status()
+        page = site.request(ada, "GET", "/").raise_for_status()
         assert page.headers.get_list("strict-transport-security") == ["max-age=31536000"]
         assert all(cookie.secure for cookie in ada.cookies.jar)
         with site.socket("/ws/echo/") as connection:

@@ -1,4 +1,4 @@
-"""What a baked project's workflow does with Docker."""
+"""The Docker jobs of a baked project's workflow."""
 
 import shutil
 from dataclasses import replace
@@ -8,28 +8,30 @@ import pytest
 from tests import workflow
 from tests.baking import bake
 from tests.conftest import slug
-from tests.lab import images
+from tests.docker import images
 from tests.stack import Stack, base_images, free_port
 
 
-def test_docker_finds_nothing_wrong_with_its_dockerfile(stack):
+def test_dockerfile(stack):
+    """`docker build --check` finds nothing wrong with the Dockerfile."""
     check, *_ = workflow.steps(stack.project, "stack")
     assert check.command.startswith("docker build --check")
     assert "no warnings found" in check.run(stack.project)
 
 
 @pytest.mark.only(asgi_server="gunicorn", topology="single", database="postgres")
-def test_its_workflow_boots_the_stack_out_of_a_fresh_clone(engine, aloud, combination, tmp_path):
+def test_workflow_boots_stack(engine, uncaptured, combination, tmp_path):
+    """The workflow boots the stack from a fresh clone."""
     project = bake(tmp_path, project_slug=slug("ci", combination), **combination)
     (project / ".env").unlink()
     shutil.rmtree(project / "secrets")
     stack = Stack(project, free_port())
-    with aloud():
+    with uncaptured():
         images.ensure(base_images(project))
-    # All but the last, whose images are attested to by programs out of a registry.
+    # All but the last step, which downloads programs from a registry to attest images.
     *booting, _ = workflow.steps(project, "stack")
     try:
-        said = [
+        outputs = [
             replace(step, command=step.command.replace(":8000", f":{stack.port}")).run(
                 project, HTTP_PORT=str(stack.port)
             )
@@ -37,5 +39,5 @@ def test_its_workflow_boots_the_stack_out_of_a_fresh_clone(engine, aloud, combin
         ]
     finally:
         stack.down()
-    assert '{"database": true, "redis": true}' in said[3]
-    assert "postgres-1" in said[4], "the logs, which are only shown after a failure"
+    assert '{"database": true, "redis": true}' in outputs[3]
+    assert "postgres-1" in outputs[4], "the logs, which the workflow shows only after a failure"

@@ -1,4 +1,4 @@
-"""A real browser."""
+"""Fixtures for tests in Chromium."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.lab import chromium
+from tests.docker import chromium
 from tests.stack import PASSWORD, Stack
 
 expect.set_options(timeout=30_000)  # ms
@@ -14,7 +14,7 @@ expect.set_options(timeout=30_000)  # ms
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+    """Start Chromium, headless."""
     with sync_playwright() as playwright:
         browser = chromium.launch(playwright)
         yield browser
@@ -23,16 +23,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def window(stack: Stack, browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a window with cookies of its own, in which a user may have logged in.
+    """Return a function that opens a page with its own cookies, and logs a user in if named.
 
-    In the end, nothing may have gone to any window's console but what the network said.
+    Assert in the end that no page's console has anything but network errors.
     """
-    complaints: list[str] = []
+    console: list[str] = []
 
     def open_window(username: str | None = None) -> Page:
         page = browser.new_context(base_url=stack.url).new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: console.append(message.text))
+        page.on("pageerror", lambda error: console.append(str(error)))
         if username:
             page.goto("/accounts/login/")
             page.get_by_label("Username").fill(username)
@@ -45,4 +45,4 @@ def window(stack: Stack, browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in browser.contexts:
         context.close()
     network = "WebSocket connection to|net::ERR_"
-    assert [text for text in complaints if not re.search(network, text)] == []
+    assert [text for text in console if not re.search(network, text)] == []

@@ -1,4 +1,4 @@
-"""What a person sees and does."""
+"""The pages, as used by people."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -11,21 +11,22 @@ from tests.stack import eventually
 pytestmark = pytest.mark.whole
 
 
-def connected(page: Page, status: str) -> None:
-    """Wait until a page says that its socket is open."""
+def wait_until_connected(page: Page, status: str) -> None:
+    """Wait until a page shows that its socket is open."""
     expect(page.locator(status)).to_have_text("Connected")
 
 
-def say(page: Page, text: str) -> None:
+def send(page: Page, text: str) -> None:
     """Type a message and press Enter."""
     page.get_by_label("Message", exact=True).fill(text)
     page.keyboard.press("Enter")
 
 
-def test_a_stranger_sends_something_and_sees_the_answer(window):
+def test_echo(window):
+    """An anonymous user sends a message to the echo and sees the answer."""
     page = window()
     page.goto("/")
-    connected(page, "#echo-status")
+    wait_until_connected(page, "#echo-status")
     page.get_by_label("Text to send").fill("¿hay alguien?")
     page.get_by_role("button", name="Send").click()
     line = page.locator("#echo-log li")
@@ -33,29 +34,31 @@ def test_a_stranger_sends_something_and_sees_the_answer(window):
     expect(line.locator(".took")).to_have_text(re.compile(r"^\d+\.\d ms$"))
 
 
-def test_a_stranger_who_wants_into_a_room_logs_in_first(window):
+def test_room_requires_login(window):
+    """A room redirects an anonymous user to the log-in page."""
     page = window()
     page.goto("/rooms/lobby/")
     expect(page).to_have_url(re.compile(r"/accounts/login/\?next=/rooms/lobby/$"))
 
 
-def test_two_people_on_two_replicas_see_each_others_messages(window):
+def test_chat_across_replicas(window):
+    """Two users on different replicas see each other's messages."""
     ada, bob = window("ada"), window("bob")
     for page in (ada, bob):
         page.goto("/rooms/window/")
-        connected(page, "#room-status")
+        wait_until_connected(page, "#room-status")
 
     def on_two_replicas() -> bool:
         if ada.locator("#replica").inner_text() != bob.locator("#replica").inner_text():
             return True
         bob.reload()
-        connected(bob, "#room-status")
+        wait_until_connected(bob, "#room-status")
         return False
 
     eventually("the two on different replicas", on_two_replicas)
-    say(ada, "hello, Bob")
+    send(ada, "hello, Bob")
     expect(bob.locator("#messages li p")).to_have_text("hello, Bob")
-    say(bob, "hello, Ada")
+    send(bob, "hello, Ada")
     for page in (ada, bob):
         lines = page.locator("#messages li")
         expect(lines).to_have_count(2)
@@ -65,91 +68,96 @@ def test_two_people_on_two_replicas_see_each_others_messages(window):
     expect(ada.locator("#messages li p")).to_have_text(["hello, Bob", "hello, Ada"])
 
 
-def test_what_is_said_is_shown_as_text_and_never_run(window):
+def test_messages_are_escaped(window):
+    """Messages are shown as text, and their markup does not run."""
     page = window("ada")
     page.goto("/rooms/markup/")
-    connected(page, "#room-status")
-    say(page, "<img src=x onerror=alert(1)>")
+    wait_until_connected(page, "#room-status")
+    send(page, "<img src=x onerror=alert(1)>")
     for _ in ("live", "from history"):
         expect(page.locator("#messages li p")).to_have_text("<img src=x onerror=alert(1)>")
         page.reload()
 
 
-def test_people_see_who_is_here(window):
+def test_presence(window):
+    """A room shows its members as they join and leave."""
     ada, bob = window("ada"), window("bob")
-    ada.goto("/rooms/here/")
-    expect(ada.locator("#here")).to_have_text("Here: you")
-    bob.goto("/rooms/here/")
+    ada.goto("/rooms/members/")
+    expect(ada.locator("#members")).to_have_text("In this room: you")
+    bob.goto("/rooms/members/")
     for page, name in ((ada, "bob"), (bob, "ada")):
-        expect(page.locator("#here")).to_have_text(f"Here: you and {name}")
+        expect(page.locator("#members")).to_have_text(f"In this room: you and {name}")
     bob.close()
-    expect(ada.locator("#here")).to_have_text("Here: you")
+    expect(ada.locator("#members")).to_have_text("In this room: you")
 
 
-def test_what_is_typed_without_a_connection_waits_and_is_sent_when_it_is_back(stack, window):
+def test_sending_while_disconnected(stack, window):
+    """A message typed while disconnected is sent after the reconnect."""
     page = window("ada")
     page.goto("/rooms/again/")
-    connected(page, "#room-status")
+    wait_until_connected(page, "#room-status")
     stack.compose("kill", "nginx")
     try:
         expect(page.locator("#room-status")).to_have_text("Reconnecting…")
-        say(page, "kept for later")
+        send(page, "kept for later")
         line = page.locator("#messages li")
         expect(line.locator("time")).to_have_text("sending…")
     finally:
         stack.compose("start", "nginx")
-    connected(page, "#room-status")
+    wait_until_connected(page, "#room-status")
     expect(line).to_have_attribute("data-id", re.compile(r"\d+"))
     page.reload()
     expect(page.locator("#messages li p")).to_have_text(["kept for later"])
 
 
-def test_two_people_talk_through_a_restart_and_nothing_is_lost_or_there_twice(stack, window):
+def test_chat_through_restart(stack, window):
+    """Two users chat through a restart without a lost or duplicate message."""
     ada, bob = window("ada"), window("bob")
     for page in (ada, bob):
         page.goto("/rooms/restart/")
-        connected(page, "#room-status")
-    said = []
+        wait_until_connected(page, "#room-status")
+    sent = []
 
-    def talk(times: int) -> None:
+    def chat(times: int) -> None:
         for page in (ada, bob) * times:
-            said.append(f"line {len(said)}")
-            say(page, said[-1])
-            page.wait_for_timeout(100)
+            sent.append(f"line {len(sent)}")
+            send(page, sent[-1])
+            page.wait_for_timeout(100)  # ms, to pace the conversation
 
-    talk(2)
+    chat(2)
     for app in stack.replicas():
         with ThreadPoolExecutor() as pool:
             restart = pool.submit(app.restart, timeout=75)
             while not restart.done():
-                talk(1)
+                chat(1)
         eventually("healthy", lambda app=app: app.reload() or app.health == "healthy")
-    talk(2)
+    chat(2)
     for page in (ada, bob):
         expect(page.locator("#messages li[aria-busy]")).to_have_count(0)
-        expect(page.locator("#messages li")).to_have_count(len(said))
+        expect(page.locator("#messages li")).to_have_count(len(sent))
         texts = page.locator("#messages li p").all_inner_texts()
-        assert sorted(texts) == sorted(said)
+        assert sorted(texts) == sorted(sent)
     assert ada.locator("#messages li p").all_inner_texts() == texts
     ada.reload()
     expect(ada.locator("#messages li p")).to_have_text(texts[-50:])
 
 
-def test_a_page_whose_past_is_no_longer_known_loads_it_from_the_database(stack, window):
+def test_backfill(stack, window):
+    """A page that cannot recover missed messages from the stream loads them from the database."""
     ada, bob = window("ada"), window("bob")
     for page in (ada, bob):
         page.goto("/rooms/forgotten/")
-        connected(page, "#room-status")
-    say(bob, "before")
+        wait_until_connected(page, "#room-status")
+    send(bob, "before")
     expect(ada.locator("#messages li p")).to_have_text(["before"])
     ada.context.set_offline(True)
-    say(bob, "while you were away")
+    send(bob, "while you were away")
     expect(bob.locator("#messages li")).to_have_count(2)
     expect(bob.locator("#messages li[aria-busy]")).to_have_count(0)
-    ada.wait_for_timeout(1000)  # ms
+    ada.wait_for_timeout(1000)  # ms, in which no message may arrive
     assert ada.locator("#messages li p").all_inner_texts() == ["before"]
     assert stack.redis_cli("flushall") == ["OK"]
-    say(bob, "and after")
+    send(bob, "and after")
     ada.context.set_offline(False)
     for page in (ada, bob):
         expect(page.locator("#messages li p")).to_have_text(
@@ -157,7 +165,8 @@ def test_a_page_whose_past_is_no_longer_known_loads_it_from_the_database(stack, 
         )
 
 
-def test_logging_out_leads_home(window):
+def test_logging_out(window):
+    """Logging out leads to the home page."""
     page = window("ada")
     page.goto("/")
     page.get_by_role("button", name="Log out").click()

@@ -1,4 +1,4 @@
-"""What the content security policy lets a page do, in a browser."""
+"""The content security policy, in a browser."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -9,32 +9,35 @@ INJECTED = '<img src="/none.png" onerror="document.title = `taken over`"><iframe
 
 
 def inject(page: Page) -> None:
-    """Put markup into a page, as a hole in a template would, and wait for what becomes of it."""
+    """Inject markup into a page, as a flaw in a template would, and wait for its image."""
     page.goto("/")
     with page.expect_response("**/none.png"):
         page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", INJECTED)
 
 
-def test_what_is_injected_into_a_page_is_not_run(stack, browser: Browser):
+def test_injected_script(stack, browser: Browser):
+    """A script injected into a page does not run."""
     page = browser.new_context(base_url=stack.url).new_page()
     inject(page)
-    page.wait_for_timeout(500)  # ms
+    page.wait_for_timeout(500)  # ms, in which nothing may happen
     expect(page).not_to_have_title("taken over")
     unprotected = browser.new_context(base_url=stack.url, bypass_csp=True).new_page()
     inject(unprotected)
     expect(unprotected).to_have_title("taken over")
 
 
-def test_no_page_may_be_framed(stack, browser: Browser):
+def test_framing(stack, browser: Browser):
+    """No page can be framed."""
     page = browser.new_context(base_url=stack.url).new_page()
     inject(page)
-    page.wait_for_timeout(500)  # ms
+    page.wait_for_timeout(500)  # ms, in which nothing may happen
     (frame,) = page.frames[1:]
     assert frame.url != f"{stack.url}/"
     assert frame.locator("h1").count() == 0
 
 
-def test_the_admin_works_without_a_word_in_the_console(window):
+def test_admin(window):
+    """The admin works without a violation of the policy."""
     page = window("root")
     page.goto("/admin/auth/user/")
     page.get_by_role("link", name="ada", exact=True).click()

@@ -1,1 +1,1 @@
-"""The contract, asked of each serving mode through nginx. docs/grid.md is what this run finds."""
+"""The grid: behaviours × combinations of choices, through nginx. Writes docs/grid.md."""

@@ -1,9 +1,9 @@
-"""The Autobahn fuzzing client, which tries a WebSocket server with every odd frame there is.
+"""Run the Autobahn test suite's fuzzing client against a WebSocket server.
 
     python -m tests.grid.autobahn http://localhost:8000 --cases '9.*'
 
 https://github.com/crossbario/autobahn-testsuite. Sections 12 and 13 are about compression: without
-it, all that they tell is UNIMPLEMENTED. Section 9 sends messages of up to 16 MiB, more than
+it, they report UNIMPLEMENTED. Section 9 sends messages of up to 16 MiB, more than
 WS_MAX_MESSAGE_BYTES allows unless it is raised.
 """
 
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import urlsplit
 
-from tests.lab import engine, host, images
+from tests.docker import engine, host, images
 
 IMAGE = "crossbario/autobahn-testsuite:25.10.1"
 ECHO = "/ws/echo/"
 
-# It reads what to do from a file and leaves a report for each case; the summary is enough here.
-# Through pipes, because what it wrote to a folder of this machine might belong to root.
+# It reads its specification from a file and writes a report for each case; we need the summary.
+# Both go through pipes: files written to a mounted folder might belong to root.
 COMMAND = "wstest -m fuzzingclient -s /dev/stdin >&2 && cat /reports/index.json"
 
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
@@ -32,16 +32,16 @@ PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the suite has to say about one case.
+    """The result of one case.
 
-    `behavior` and `close` are OK, NON-STRICT (conforming, but not as one should), INFORMATIONAL
-    (left open by the standard), or something that a server can do without.
+    `behavior` and `close` are OK, NON-STRICT (conforming, but not recommended), INFORMATIONAL
+    (left open by the standard), or a failure.
     """
 
     behavior: str
     close: str
-    """How the connection ended. FAILED and UNCLEAN are red in the suite's own report; WRONG CODE
-    and FAILED BY CLIENT (which had to hang up, and that is for the server to do) are softer."""
+    """How the connection ended. The suite's own report shows FAILED and UNCLEAN in red; WRONG CODE
+    and FAILED BY CLIENT (the client had to close, which is the server's task) are warnings."""
     code: int | None
     """The close code that the server sent."""
 
@@ -62,20 +62,20 @@ def fuzz(
     exclude: Iterable[str] = (),
     agent: str = "server",
 ) -> dict[str, Verdict]:
-    """Run the suite's client against a server that echoes, and return what it says of each case.
+    """Run the suite's client against an echo endpoint, and return a verdict for each case.
 
     Args:
-        url: the echo, as in ws://localhost:8000/ws/echo/. This machine's localhost.
-        origin: the Origin header, which a server may insist on.
+        url: the echo endpoint, as in ws://localhost:8000/ws/echo/, on this machine.
+        origin: the Origin header.
         cases: those to run, as in 1.1.1 or 9.*
-        exclude: those of them not to run.
-        agent: what the suite calls the server.
+        exclude: those not to run.
+        agent: the server's name in the report.
 
     Raises:
         AssertionError: the suite did not run, or reached no server; the message is its output.
     """
     server = {"url": url, "origin": origin, "agent": agent}
-    todo = {
+    specification = {
         "outdir": "/reports",
         "servers": [server],
         "cases": list(cases),
@@ -84,7 +84,7 @@ def fuzz(
     options = ["--rm", "--init", "--interactive", "--network=host"]
     done = subprocess.run(
         ["docker", "run", *options, IMAGE, "sh", "-c", COMMAND],
-        input=json.dumps(todo),
+        input=json.dumps(specification),
         capture_output=True,
         text=True,
     )
@@ -92,13 +92,13 @@ def fuzz(
     report = json.loads(done.stdout)
     assert agent in report, done.stderr
     return {
-        case: Verdict(said["behavior"], said["behaviorClose"], said["remoteCloseCode"])
-        for case, said in sorted(report[agent].items(), key=lambda item: numbers(item[0]))
+        case: Verdict(result["behavior"], result["behaviorClose"], result["remoteCloseCode"])
+        for case, result in sorted(report[agent].items(), key=lambda item: numbers(item[0]))
     }
 
 
 def numbers(case: str) -> list[int]:
-    """Return what cases are sorted by: 9 comes before 10."""
+    """Return the sort key of a case: 9 comes before 10."""
     return [int(number) for number in case.split(".")]
 
 
@@ -108,7 +108,7 @@ def failures(verdicts: dict[str, Verdict]) -> list[str]:
 
 
 def table(verdicts: dict[str, Verdict]) -> str:
-    """Return a line for each section: how many cases of it ended how."""
+    """Return a line for each section: the number of its cases by result."""
     lines = []
     for section, items in groupby(verdicts.items(), key=lambda item: numbers(item[0])[0]):
         ends = Counter(verdict.behavior for _, verdict in items)
@@ -118,17 +118,17 @@ def table(verdicts: dict[str, Verdict]) -> str:
 
 
 def main() -> None:
-    """Run the command line. Exits with 1 when a case fails, or nothing could be run."""
+    """Run the command line. Exits with 1 when a case fails or the suite could not run."""
     parser = argparse.ArgumentParser(prog="python -m tests.grid.autobahn", description=__doc__)
     parser.add_argument("url", help="a site, as in http://localhost:8000")
     parser.add_argument("--cases", nargs="+", default=["*"], help="as in 1.1.1 or '9.*'")
-    parser.add_argument("--exclude", nargs="+", default=[], help="those of them not to run")
+    parser.add_argument("--exclude", nargs="+", default=[], help="those not to run")
     arguments = parser.parse_args()
     place = urlsplit(arguments.url).netloc
     try:
         found = engine.current()
         if found is None:
-            raise engine.NoEngine("no Docker Engine answers: run `python -m tests.lab up`")
+            raise engine.NoEngine("no Docker Engine answers: run `python -m tests.docker up`")
         os.environ.update(found.env)
         images.ensure([IMAGE])
         verdicts = fuzz(
@@ -137,7 +137,7 @@ def main() -> None:
             cases=arguments.cases,
             exclude=arguments.exclude,
         )
-    except (host.LabError, AssertionError) as error:
+    except (host.DockerHostError, AssertionError) as error:
         sys.exit(f"autobahn: {error}")
     print(table(verdicts))
     if failed := failures(verdicts):

@@ -1,4 +1,4 @@
-"""Says of each test which cell of the grid it is, to whichever process gathers them."""
+"""Add the cell of the grid to each test's report, for the process that collects the results."""
 
 import pytest
 

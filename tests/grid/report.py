@@ -1,52 +1,37 @@
-"""docs/grid.md, its summary in the README, and the figures of docs/reliability.md: what the last
-whole run of the grid found.
-"""
+"""Write docs/grid.md, its summary in the README, and the figures of docs/reliability.md."""
 
 import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-from tests.baking import PAIRWISE, ROOT, WHOLE, Combination
+from tests.baking import CONFIGURATION, PAIRWISE, ROOT, WHOLE, Combination, requirements
 
 DOC = ROOT / "docs" / "grid.md"
 README = ROOT / "README.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
-PACKAGES = ["channels", "django", "redis", "uvicorn", "gunicorn", "daphne", "hypercorn"]
-PACKAGES += ["uvicorn-worker", "wsproto", "autobahn", "psycopg"]
 PASS = "✓"
-NAMES = {
-    "sigterm": "SIGTERM",
-    "json": "JSON",
-    "utf 8": "UTF-8",
-    "max requests": "MAX_REQUESTS",
-    "autobahn": "Autobahn",
-    "redis": "Redis",
-    "https": "HTTPS",
-    "http": "HTTP",
-    "tls": "TLS",
-    " url": " URL",
-}
 HEAD = """\
 # The grid
 
-What the contract promises, asked of what can be baked: `make test` bakes a project for each column,
-starts the stack, and speaks to it from outside, through nginx. Each cell is a test of
-[`tests/grid`](../tests/grid), named as its row is: {pass_} is a pass, a number is a reason, below.
-The columns have every two choices together at least once; the longer tests are asked of some of
-them. `make test-all` asks all of every combination. A whole run of the grid in which none of its
-tests failed writes this page.
+Behaviours of baked projects, tested on combinations of choices. `make test` bakes a project for
+each column, starts its stack and tests it from outside, through nginx. Each row is a test of
+[`tests/grid`](../tests/grid); its text is the first line of the test's docstring. {pass_} means
+that it passed; a number refers to a reason below. Any two choices are together in at least one
+column; the longer tests run for some columns only. `make test-all` runs every test for every
+combination. This page is written by a complete run in which no test of the grid failed.
 
 Last run: {date}, with {versions}.
 """
 
 Cells = Mapping[tuple[str, str], str]
-"""For a row and a column: a pass, or the reason why not."""
+"""For a test and a column: a pass, or the reason why not."""
 
 Figures = Mapping[tuple[str, str], Mapping[str, str]]
-"""For a row and a column: what was counted, by the name of each figure."""
+"""For a test and a column: the figures by name."""
 
 
 def column(combination: Combination) -> str:
@@ -54,19 +39,36 @@ def column(combination: Combination) -> str:
     return "-".join(combination[key] for key in ("asgi_server", "topology", "database"))
 
 
+@cache
+def sentences(path: Path) -> dict[str, str]:
+    """Return the tests of a module and their sentences: the first lines of their docstrings.
+
+    The full stop is left out, for tables and links.
+
+    Raises:
+        AssertionError: a test has no docstring.
+    """
+    found = {}
+    for node in ast.parse(path.read_text()).body:
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if is_function and node.name.startswith("test_"):
+            docstring = ast.get_docstring(node)
+            assert docstring, f"{path.name}: {node.name} has no docstring"
+            found[node.name] = docstring.splitlines()[0].removesuffix(".")
+    return found
+
+
 @dataclass(frozen=True)
 class Section:
-    """A part of the grid: the modules that it is made of, and its columns."""
+    """A part of the grid: its modules and its columns."""
 
     modules: list[str]
     columns: list[str]
 
-    def rows(self) -> list[str]:
-        """Return the names of its tests, in their order."""
-        folder = Path(__file__).parent
-        trees = [ast.parse((folder / f"{name}.py").read_text()) for name in self.modules]
-        functions = [node for tree in trees for node in tree.body if hasattr(node, "args")]
-        return [function.name for function in functions if function.name.startswith("test_")]
+    def rows(self) -> dict[str, str]:
+        """Return its tests, in their order, and their sentences."""
+        paths = [Path(__file__).with_name(f"{name}.py") for name in self.modules]
+        return {test: text for path in paths for test, text in sentences(path).items()}
 
 
 COLUMNS = [column(combination) for combination in PAIRWISE]
@@ -74,13 +76,13 @@ WHOLE_COLUMNS = [column(combination) for combination in WHOLE]
 SECTIONS = {
     "HTTP": Section(["test_http"], COLUMNS),
     "WebSocket": Section(["test_websocket", "test_autobahn"], COLUMNS),
-    "Life": Section(["test_life"], WHOLE_COLUMNS),
-    "Nothing lost": Section(["test_nothing_lost"], WHOLE_COLUMNS),
+    "Processes": Section(["test_processes"], WHOLE_COLUMNS),
+    "Recovery": Section(["test_recovery"], WHOLE_COLUMNS),
 }
 
 
 def expected() -> set[tuple[str, str]]:
-    """Return the cells of a whole grid."""
+    """Return the cells of a complete grid, by test and column."""
     return {
         (row, column)
         for section in SECTIONS.values()
@@ -90,23 +92,23 @@ def expected() -> set[tuple[str, str]]:
 
 
 def sentence(row: str) -> str:
-    """Return the name of a test as people read it."""
-    text = row.removeprefix("test_").replace("_", " ")
-    for word, proper in NAMES.items():
-        text = text.replace(word, proper)
-    return text[0].upper() + text[1:]
+    """Return the sentence of a test of the grid."""
+    (text,) = (section.rows()[row] for section in SECTIONS.values() if row in section.rows())
+    return text
 
 
 def versions() -> str:
-    """Return the versions of the packages that matter, as the locks have them."""
+    """Return the versions of the main packages, from the locks."""
+    packages = ["channels", "django", "redis", "autobahn"]
+    packages += [name for choice in CONFIGURATION["_requirements"] for name in requirements(choice)]
     folder = ROOT / "templates" / "locks"
     locks = "".join((folder / f"{column}.txt").read_text() for column in COLUMNS)
-    found = {package: re.search(rf"^{package}==(\S+)", locks, re.MULTILINE) for package in PACKAGES}
+    found = {package: re.search(rf"^{package}==(\S+)", locks, re.MULTILINE) for package in packages}
     return ", ".join(f"{package} {match[1]}" for package, match in found.items() if match)
 
 
 def table(heads: list[str], lines: list[list[str]], align: str = ":-:") -> str:
-    """Return a Markdown table; all columns but the first are aligned as it says."""
+    """Return a Markdown table; `align` is the alignment of all columns but the first."""
     rule = f"|---|{f'{align}|' * (len(heads) - 1)}"
     return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(x)} |" for x in lines)])
 
@@ -119,8 +121,8 @@ def page(cells: Cells) -> str:
     for name, section in SECTIONS.items():
         heads = [name, *(column.replace("-", "<br>") for column in section.columns)]
         lines = [
-            [sentence(row), *(marks[cells[row, column]] for column in section.columns)]
-            for row in section.rows()
+            [text, *(marks[cells[row, column]] for column in section.columns)]
+            for row, text in section.rows().items()
         ]
         parts.append(table(heads, lines) + "\n")
     parts += [f"{marks[reason]}. {reason}\n" for reason in reasons]
@@ -128,7 +130,7 @@ def page(cells: Cells) -> str:
 
 
 def passed(cells: Cells, section: Section, column: str) -> str:
-    """Return how many rows of a section a column passes, or that it is not asked."""
+    """Return the count of a section's rows that a column passes; empty if it has no such column."""
     if column not in section.columns:
         return ""
     rows = section.rows()
@@ -136,7 +138,7 @@ def passed(cells: Cells, section: Section, column: str) -> str:
 
 
 def summary(cells: Cells) -> str:
-    """Return the README's table: for each column, how many rows of each section it passes."""
+    """Return the README's table: for each column, the passed rows of each section."""
     lines = [
         [
             column.replace("-", ", "),
@@ -151,21 +153,22 @@ def faults(figures: Figures) -> str:
     """Return the tables of docs/reliability.md: for each column, a row for each fault."""
     tables = []
     for column in WHOLE_COLUMNS:
-        rows = [row for row in SECTIONS["Nothing lost"].rows() if (row, column) in figures]
-        lines = [[sentence(row), *figures[row, column].values()] for row in rows]
-        heads = [column.replace("-", ", "), *figures[rows[0], column]]
+        rows = SECTIONS["Recovery"].rows()
+        rows = {row: text for row, text in rows.items() if (row, column) in figures}
+        lines = [[text, *figures[row, column].values()] for row, text in rows.items()]
+        heads = [column.replace("-", ", "), *figures[next(iter(rows)), column]]
         tables.append(table(heads, lines, align="--:"))
     return "\n\n".join(tables)
 
 
 def replace(path: Path, mark: str, text: str) -> None:
-    """Put a text between two marks of a page."""
+    """Replace the text between two marks of a page."""
     between = rf"(?<=<!-- {mark} -->\n\n).*?(?=\n\n<!-- /{mark} -->)"
     path.write_text(re.sub(between, lambda _: text, path.read_text(), flags=re.DOTALL))
 
 
 def write(cells: Cells, figures: Figures) -> None:
-    """Write all of it."""
+    """Write the page and the tables."""
     DOC.write_text(page(cells))
     replace(README, "grid", summary(cells))
     replace(RELIABILITY, "faults", faults(figures))

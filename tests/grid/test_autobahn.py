@@ -1,18 +1,19 @@
-"""What the server does with every frame that the standard has something to say about."""
+"""Conformance to RFC 6455, by the Autobahn test suite."""
 
+from tests.docker import images
 from tests.grid import autobahn
-from tests.lab import images
 
 
-def test_the_echo_passes_the_247_cases_of_the_autobahn_suite(stack, aloud):
-    with aloud():
+def test_autobahn(stack, uncaptured):
+    """The echo passes 247 cases of the Autobahn test suite."""
+    with uncaptured():
         images.ensure([autobahn.IMAGE])
     url = f"ws://localhost:{stack.port}{autobahn.ECHO}"
     options = {"origin": stack.url, "agent": stack.project.name}
-    # Large messages, and compression, which is off.
+    # 9: messages of up to 16 MiB; 12 and 13: compression, which is off.
     verdicts = autobahn.fuzz(url, **options, exclude=["9.*", "12.*", "13.*"])
     assert len(verdicts) == 247
-    # Many cases give a server one second, which a busy machine may take: a broken one fails twice.
+    # Many cases time out after 1 s, which a busy machine may take: failed cases run once more.
     if again := [case for case, verdict in verdicts.items() if not verdict.passed]:
         verdicts |= autobahn.fuzz(url, **options, cases=again)
     assert not (failed := autobahn.failures(verdicts)), "\n".join(failed)

@@ -1,25 +1,25 @@
-"""Logs: everything to stdout, one JSON object a line, or plain text for people.
+"""Logs: all to stdout, one JSON object per line, or plain text in development.
 
-Errors of pages are mailed to the ADMINS, too, where EMAIL_URL says how.
+Errors of pages are also mailed to the ADMINS, if EMAIL_URL configures mail.
 """
 
 import logging
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-from config import contract
+from config import env
 from serve import server
 
 
 class NotSuspicious(logging.Filter):
-    """Leaves out what Django finds suspicious in a request: anybody can send many of them."""
+    """Drops what Django finds suspicious in a request: any client can cause many of them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not record.name.startswith("django.security")
 
 
 class DemoteSuspicious(NotSuspicious):
-    """Makes a warning of it, and leaves out the traceback of every request that is refused."""
+    """Makes warnings of suspicious requests, and drops the traceback of each refused one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not super().filter(record):
@@ -43,42 +43,30 @@ LOGGING = {
         "console": {"format": "{asctime} {levelname:<8} {name}: {message}", "style": "{"},
     },
     "filters": {
-        "request_id": {"()": "realtime.request_id.AddRequestId"},
+        "request_id": {"()": "serve.request_id.AddRequestId"},
         "demote_suspicious": {"()": "config.logs.DemoteSuspicious"},
+        "not_suspicious": {"()": "config.logs.NotSuspicious"},
+        "production": {"()": "django.utils.log.RequireDebugFalse"},
     },
     "handlers": {
         "stdout": {
             "class": "logging.StreamHandler",
             "stream": "ext://sys.stdout",
-            "formatter": contract.LOG_FORMAT,
-            "level": contract.LOG_LEVEL,
+            "formatter": env.LOG_FORMAT,
+            "level": env.LOG_LEVEL,
             "filters": ["request_id", "demote_suspicious"],
         },
-    },
-    "root": {"handlers": ["stdout"], "level": contract.LOG_LEVEL},
-    # Naming a logger removes the handlers that its library gave it: all reaches the root.
-    "loggers": server.LOGGERS,
-}
-
-# Once there are settings to send mail with.
-DJANGO_LOGGING = {
-    **LOGGING,
-    "filters": {
-        **LOGGING["filters"],
-        "production": {"()": "django.utils.log.RequireDebugFalse"},
-        "not_suspicious": {"()": "config.logs.NotSuspicious"},
-    },
-    "handlers": {
-        **LOGGING["handlers"],
         "mail_admins": {
             "class": "django.utils.log.AdminEmailHandler",
             "level": "ERROR",
             "filters": ["production", "not_suspicious"],
         },
     },
+    "root": {"handlers": ["stdout"], "level": env.LOG_LEVEL},
+    # Naming a logger removes the handlers that its library gave it: the root handles its records.
     "loggers": {
-        **LOGGING["loggers"],
-        "django": {"handlers": ["mail_admins"], "level": contract.LOG_LEVEL},
-        "axes": {"level": "WARNING"},  # below that it tells of each of its own steps
+        **server.loggers(env.DEBUG),
+        "django": {"handlers": ["mail_admins"], "level": env.LOG_LEVEL},
+        "axes": {"level": "WARNING"},  # below that, it logs its own steps
     },
 }

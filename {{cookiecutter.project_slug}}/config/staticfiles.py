@@ -13,7 +13,7 @@ class Storage(CompressedManifestStaticFilesStorage):
 
 
 class Middleware(ServeStaticMiddleware):
-    """Serve them where nginx does not; in development, a missing one is not a server's error."""
+    """Serve static files without nginx. In development, a missing one is a 404, not a 500."""
 
     async def __call__(self, request):
         try:

@@ -1,4 +1,4 @@
-"""Server-sent events, as they are sent."""
+"""Server-sent events without buffering."""
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpResponse
@@ -7,7 +7,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 @sync_and_async_middleware
 def unbuffered_events(get_response):
-    """Django middleware that has nginx pass on each event at once, instead of full buffers.
+    """Django middleware that makes nginx pass on each event at once, instead of full buffers.
 
     https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
     """

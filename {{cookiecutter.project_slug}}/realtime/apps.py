@@ -1,12 +1,12 @@
-"""The application that makes sockets reliable."""
+"""Realtime: streams with recovery, presence, quotas, session revocation, tickets."""
 
 from django.apps import AppConfig
 
 
 class RealtimeConfig(AppConfig):
-    """Registers the system checks, and what is done when users change."""
+    """Connects the signals of session revocation."""
 
     name = "realtime"
 
     def ready(self) -> None:
-        from realtime import checks, users  # noqa: F401
+        from realtime import revocation  # noqa: F401

@@ -1,64 +1,60 @@
-"""The base class of all consumers, and those that every project has."""
+"""`Consumer`, the base class of consumers that subscribe to streams."""
 
 import asyncio
 import json
 import logging
 from collections import deque
-from enum import IntEnum
+from typing import Any, NoReturn, cast
 from urllib.parse import parse_qs
 
+from asgiref.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    Scope,
+    WebSocketConnectEvent,
+)
 from channels.exceptions import StopConsumer
-from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from redis.exceptions import RedisError
 
-from config import contract
-from realtime.brokers import Position
-from realtime.hub import Subscription, TooSlow, hub
+from realtime import conf, protocol
+from realtime.brokers.base import Position
+from realtime.hub import hub
 from realtime.presence import Member
-from realtime.users import watch
+from realtime.protocol import CloseCode, MessageType
+from realtime.revocation import registry
+from realtime.scopes import UserScope
+from realtime.stream_cache import Subscription, TooSlow
 
 logger = logging.getLogger(__name__)
 
-# Messages of a client that wait behind the one being handled; together they are at most as large as
-# two of the largest.
+# Maximum number of events that wait while a handler runs. Receiving also pauses when the waiting
+# messages exceed MAX_MESSAGE_BYTES, where text is counted in characters.
 MAX_QUEUED = 100
-# Streams of which a client may say where it was.
+# Maximum number of query parameters in a handshake. Each stream position is one.
 MAX_POSITIONS = 100
-# Seconds that a handler has to finish when its client has left.
+# Seconds that a handler may still run after its client has disconnected.
 FINISH_SECONDS = 5
 
 
-class CloseCode(IntEnum):
-    """Why the application closes a socket.
-
-    All are in 4000-4999, the only range that every server can send and every browser shows; the
-    client takes 44xx as final, but for two. https://www.rfc-editor.org/rfc/rfc6455#section-7.4.2
-    """
-
-    RECONNECT = 4000
-    NOT_AUTHENTICATED = 4401
-    NOT_ALLOWED = 4403
-    NOT_FOUND = 4404
-    TOO_SLOW = 4408
-    PROTOCOL_ERROR = 4409
-    TOO_MANY = 4429
-    SERVER_ERROR = 4500
+def message_size(event: dict[str, Any]) -> int:
+    """Return the length of a client's message, in bytes or characters; 0 for other events."""
+    if event["type"] != "websocket.receive":
+        return 0
+    return len(event.get("text") or event.get("bytes") or "")
 
 
-def size(message: dict) -> int:
-    """Return the size of what a client has sent, about; that of a handshake is 0."""
-    return len(message.get("text") or message.get("bytes") or "")
-
-
-def parse(text: str) -> object:
-    """Read JSON as others can read it again.
+def parse_json(text: str) -> Any:
+    """Parse JSON strictly: accept only what other systems can parse, too.
 
     Raises:
-        ValueError: it is not JSON, or has what no one else takes for it: NaN, and text that is not
-            Unicode, as in "\\ud800", which no database takes; or it is nested too deeply.
+        ValueError: the text is not JSON; or it contains NaN, Infinity, an integer of more than
+            4,300 digits, or a lone surrogate such as "\\ud800", which has no UTF-8 encoding; or it
+            is nested too deeply.
     """
     try:
-        content = json.loads(text, parse_constant=not_json)
+        content = json.loads(text, parse_constant=refuse_constant)
         if "\\u" in text:
             json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
@@ -66,220 +62,249 @@ def parse(text: str) -> object:
     return content
 
 
-def not_json(constant: str) -> None:
-    """Refuse what Python takes for a number. https://www.rfc-editor.org/rfc/rfc8259#section-6"""
+def refuse_constant(constant: str) -> NoReturn:
+    """Refuse NaN and Infinity. https://www.rfc-editor.org/rfc/rfc8259#section-6"""
     raise ValueError(f"not JSON: {constant}")
 
 
-class Refused(Exception):
-    """Raised in a consumer to close its socket, with a code that says why."""
+class WebSocketException(Exception):
+    """Raised in a consumer to close its WebSocket.
 
-    def __init__(self, code: CloseCode) -> None:
-        super().__init__(code.name)
-        self.code = code
-
-
-class EchoConsumer(AsyncWebsocketConsumer):
-    """Send back what came, text as text and bytes as bytes."""
-
-    channel_layer_alias = None  # needs nobody else, so it costs Redis nothing
-
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        await self.send(text_data, bytes_data)
-
-
-class NotFoundConsumer(AsyncWebsocketConsumer):
-    """Answer where there is no socket.
-
-    A refusal before the handshake would reach a browser as a lost connection, and it would try
-    again for ever: accept, then close with a code that says so.
+    Args:
+        code: the close code.
+        reason: text for the client, of at most 123 bytes.
     """
 
-    channel_layer_alias = None
-    code = CloseCode.NOT_FOUND
-
-    async def connect(self) -> None:
-        await self.accept()
-        await self.close(self.code)
+    def __init__(self, code: CloseCode, reason: str | None = None) -> None:
+        super().__init__(reason or code.name)
+        self.code = code
+        self.reason = reason
 
 
-class TooManyConsumer(NotFoundConsumer):
-    """Answer where a user has too many sockets."""
-
-    code = CloseCode.TOO_MANY
-
-
-class Consumer(AsyncWebsocketConsumer):
-    """A socket that follows streams, and whose client sends JSON objects.
+class Consumer(AsyncJsonWebsocketConsumer):
+    """A WebSocket consumer that subscribes to streams and receives JSON objects.
 
         class Notices(Consumer):
             async def connect(self):
                 await super().connect()
                 self.require_login()
-                await self.subscribe(f"notices.{self.scope['user'].pk}")
+                await self.subscribe(f"notices.{self.user.pk}")
 
-            async def receive_json(self, content):
+            async def receive_json(self, content, **kwargs):
                 ...
 
-    - What is published in a stream is sent to the client, from where it was when it had lost its
-      connection. One that reads too slowly is closed with 4408, and goes on from there.
-    - Messages of the client are handled one after the other, beside the loop that receives them: a
-      handler may take its time. What is no object closes the socket with 4409.
-    - An exception in a handler closes with 4500, and is logged; Refused closes with its own code.
-    - When its user logs out, is deactivated or gets another password, it is closed with 4401.
+    - The client receives the messages of each stream, from the stream position that it sent in the
+      handshake. If it reads too slowly, the WebSocket is closed with 4408; the client reconnects
+      and recovers.
+    - The client's messages are handled one at a time, in order. While a handler runs, up to
+      MAX_QUEUED further ones are received. Anything but a JSON object closes the WebSocket with
+      4400.
+    - An exception in a handler is logged and closes the WebSocket with 4500. WebSocketException
+      closes it with the code of your choice.
+    - When the user logs out, is deactivated or changes the password, the WebSocket is closed with
+      4401.
+    - Groups of Channels work. A consumer without groups can set `channel_layer_alias = None`: its
+      WebSockets then use no channel in Redis.
     """
 
-    channel_layer_alias = None
-
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.inbox: deque[dict] = deque()
-        self.waiting = 0  # their sizes together
-        self.sources: list[Subscription | Member] = []
-        self.handling: asyncio.Task | None = None
-        self.sending: asyncio.Task | None = None
         self.closed = False
+        self._accepted = False
+        self._queue: deque[dict[str, Any]] = deque()
+        self._queued_bytes = 0
+        self._sources: list[Subscription | Member] = []
+        self._handling: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
 
-    # For subclasses to call, or to define
+    # For subclasses to call or override
+
+    @property
+    def user(self) -> AbstractBaseUser | AnonymousUser:
+        """The user of the session, who may be anonymous."""
+        return cast(UserScope, self.scope)["user"]
 
     def require_login(self) -> None:
-        """Refuse who has not logged in. Raises Refused."""
-        if not self.scope["user"].is_authenticated:
-            raise Refused(CloseCode.NOT_AUTHENTICATED)
+        """Close with 4401 unless the user is authenticated. Raises WebSocketException."""
+        if not self.user.is_authenticated:
+            raise WebSocketException(CloseCode.NOT_AUTHENTICATED)
 
     async def subscribe(self, stream: str, *, present: bool = False) -> None:
-        """Follow a stream, from where the client says that it was, or from now.
+        """Subscribe to a stream, from the position that the client sent, or from the end.
 
         Args:
-            stream: its name.
-            present: whether the user is shown to the others as being here, and they to the user.
+            stream: the name of the stream.
+            present: whether to add the user to the stream's members, and to send the list of
+                members to the client.
 
         Raises:
-            TimeoutError, OSError, redis.RedisError: the stream cannot be had now.
+            WebSocketException: the client sent too many positions.
+            TimeoutError, OSError, redis.RedisError: the broker does not answer.
         """
-        position = self.position(stream)
-        self.sources.append(await hub().subscribe(stream, position, self.send_soon))
+        position = self._position(stream)
+        self._sources.append(await hub().subscribe(stream, position, self._send_streams_soon))
         if present:
-            name = self.scope["user"].get_username()
-            self.sources.append(Member(stream, name, self.send_soon))
-        self.send_soon()
+            name = self.user.get_username()
+            self._sources.append(Member(stream, name, self._send_streams_soon))
+        self._send_streams_soon()
 
-    async def receive_json(self, content: dict) -> None:
-        """Handle one message from the client."""
-        raise Refused(CloseCode.PROTOCOL_ERROR)
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        """Handle a message from the client. By default, close with 4400."""
+        raise WebSocketException(CloseCode.BAD_MESSAGE)
 
-    async def send_json(self, content: dict) -> None:
-        """Send one message to the client."""
-        await self.send(json.dumps(content))
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        """Parse a message strictly. Raises ValueError as parse_json() does."""
+        return parse_json(text_data)
 
-    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+    async def accept(self, *args: Any, **kwargs: Any) -> None:
+        """Accept the handshake."""
+        self._accepted = True
+        await super().accept(*args, **kwargs)
+
+    async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
+        """Close the WebSocket, and discard queued events and pending messages."""
         self.closed = True
         await super().close(code, reason)
 
-    # How it works
+    # Internals
 
-    def position(self, stream: str) -> Position | None:
-        """Return where the client says that it was: `?position=room.lobby:1763981234567-42`.
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Run the consumer; close with 4500 if its channel cannot be created."""
+        try:
+            await super().__call__(scope, receive, send)  # type: ignore[arg-type]
+        except (RedisError, OSError) as error:
+            logger.warning("closing a socket, because the channel layer does not answer: %r", error)
+            if not self._accepted:
+                await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+            code = CloseCode.SERVER_ERROR
+            await send({"type": "websocket.close", "code": code, "reason": None})
+
+    def _position(self, stream: str) -> Position | None:
+        """Return the stream position that the client sent; None if it is missing or invalid.
+
+        The query string has one for each stream: `?position=room.lobby:1763981234567-42`.
 
         Raises:
-            Refused: it says more than MAX_POSITIONS things.
+            WebSocketException: the query has more than MAX_POSITIONS fields.
         """
         query = self.scope.get("query_string", b"").decode("latin-1")
         try:
             positions = parse_qs(query, max_num_fields=MAX_POSITIONS).get("position", ())
         except ValueError:
-            raise Refused(CloseCode.PROTOCOL_ERROR) from None
+            raise WebSocketException(CloseCode.BAD_MESSAGE, "too many positions") from None
         for text in positions:
             name, _, position = text.rpartition(":")
             if name == stream:
                 try:
                     return Position.parse(position)
                 except ValueError:
-                    logger.debug("not a position: %r", text)
+                    logger.debug("invalid position: %r", text)
         return None
 
-    async def dispatch(self, message: dict) -> None:
-        """Take what the server says: to receive goes on while what came before is handled."""
-        match message["type"]:
-            case "websocket.disconnect":
-                await self.leave(message["code"])
-                raise StopConsumer
-            case _ if not self.closed:
-                self.inbox.append(message)
-                self.waiting += size(message)
-                if not self.handling or self.handling.done():
-                    self.handling = asyncio.create_task(self.handle())
-                if len(self.inbox) >= MAX_QUEUED or self.waiting > contract.WS_MAX_MESSAGE_BYTES:
-                    await asyncio.wait([self.handling])
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Queue incoming events, so that receiving continues while a handler runs."""
+        if message["type"] == "websocket.disconnect":
+            await self._leave(message["code"])
+            raise StopConsumer
+        if self.closed:
+            return
+        self._queue.append(message)
+        self._queued_bytes += message_size(message)
+        if not self._handling or self._handling.done():
+            self._handling = asyncio.create_task(self._handle_queue())
+        full = self._queued_bytes > conf.settings().MAX_MESSAGE_BYTES
+        if full or len(self._queue) >= MAX_QUEUED:
+            await asyncio.wait([self._handling])
 
-    async def handle(self) -> None:
-        """Handle what has come, in order."""
+    async def _handle_queue(self) -> None:
+        """Handle the queued events, in order."""
         try:
-            while self.inbox and not self.closed:
-                message = self.inbox.popleft()
-                self.waiting -= size(message)
+            while self._queue and not self.closed:
+                message = self._queue.popleft()
+                self._queued_bytes -= message_size(message)
                 await super().dispatch(message)
-        except Refused as refused:
-            await self.close(refused.code)
+        except WebSocketException as error:
+            await self.close(error.code, error.reason)
         except (RedisError, TimeoutError, ConnectionError) as error:
-            logger.warning("a socket is closed because a service does not answer: %r", error)
+            name = type(self).__name__
+            logger.warning("%s: a service does not answer, closing the WebSocket: %r", name, error)
             await self.close(CloseCode.SERVER_ERROR)
         except Exception:
-            logger.exception("a socket is closed because of an error")
+            logger.exception("%s: handler failed, closing the WebSocket", type(self).__name__)
             await self.close(CloseCode.SERVER_ERROR)
 
-    async def websocket_connect(self, message: dict) -> None:
-        watch().remember(self)
+    async def websocket_connect(self, message: WebSocketConnectEvent) -> None:
+        """Register the socket for session revocation, and run connect()."""
+        registry().register(self)
         await super().websocket_connect(message)
+        if not (self._accepted or self.closed):
+            raise RuntimeError(
+                f"{type(self).__name__}.connect() neither accepted nor closed the socket. Call"
+                " `await super().connect()` or `await self.accept()` in it."
+            )
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        """Answer a ping, or pass a JSON object to receive_json()."""
         try:
-            content = parse(text_data or "")
+            content = await self.decode_json(text_data or "")
         except ValueError:
             content = None
         match content:
-            case {"type": "ping"}:
-                await self.send('{"type":"pong"}')
+            case {"type": MessageType.PING}:
+                await self.send(protocol.PONG)
             case dict():
-                await self.receive_json(content)
+                await self.receive_json(content, **kwargs)
             case _:
-                raise Refused(CloseCode.PROTOCOL_ERROR)
+                raise WebSocketException(CloseCode.BAD_MESSAGE, "not a JSON object")
 
-    def send_soon(self) -> None:
-        """Send what there is in the streams, beside all else."""
-        if not self.closed and (not self.sending or self.sending.done()):
-            self.sending = asyncio.create_task(self.send_streams())
+    def _send_streams_soon(self) -> None:
+        """Start a task that sends the pending messages, unless one is running."""
+        if not self.closed and (not self._sending or self._sending.done()):
+            self._sending = asyncio.create_task(self._send_streams())
 
-    async def send_streams(self) -> None:
-        """Send what there is in the streams."""
+    async def _send_streams(self) -> None:
+        """Send the pending messages of all subscriptions and member lists."""
         try:
-            while not self.closed and (text := self.next()):
+            while not self.closed and (text := self._next_text()):
                 await self.send(text)
         except TooSlow:
             await self.close(CloseCode.TOO_SLOW)
 
-    def next(self) -> str | None:
-        """Return what is to be sent next. Raises TooSlow if that is no longer known."""
-        return next((text for source in self.sources if (text := source.next())), None)
+    def _next_text(self) -> str | None:
+        """Return the next pending message, or None. Raises TooSlow if it has left the cache."""
+        for source in self._sources:
+            if text := source.next_text():
+                return text
+        return None
 
-    async def refuse(self) -> None:
-        """Close, because the user has logged out."""
+    async def revoke(self) -> None:
+        """Close with 4401: the session is no longer valid."""
         await self.close(CloseCode.NOT_AUTHENTICATED)
 
-    async def leave(self, code: int) -> None:
-        """Finish what the client asked for, stop all that is done for it, and run disconnect()."""
-        if self.handling:
-            _, slow = await asyncio.wait([self.handling], timeout=FINISH_SECONDS)
+    async def _leave(self, code: int) -> None:
+        """Handle the queued events within FINISH_SECONDS, end all tasks, and run disconnect()."""
+        if self._handling:
+            _, slow = await asyncio.wait([self._handling], timeout=FINISH_SECONDS)
             for task in slow:
                 task.cancel()
                 await asyncio.wait([task])
         self.closed = True
-        if self.sending:
-            self.sending.cancel()
-        watch().forget(self)
-        for source in self.sources:
+        if self._sending:
+            self._sending.cancel()
+        registry().unregister(self)
+        for source in self._sources:
             await source.leave()
+        try:
+            for group in self.groups:
+                await self.channel_layer.group_discard(group, self.channel_name)
+        except (RedisError, OSError) as error:
+            logger.warning("leaving a group failed: %r", error)
         try:
             await self.disconnect(code)
         except Exception:
-            logger.exception("an error while a socket was left")
+            logger.exception("%s: disconnect() failed", type(self).__name__)

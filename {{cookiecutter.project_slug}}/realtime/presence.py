@@ -1,7 +1,9 @@
-"""Who is here. Each process says so again and again: who was in one that died is soon gone, too."""
+"""Presence: the members of a stream, in all processes.
+
+Each process reports its members again and again, so that those of a killed process expire.
+"""
 
 import asyncio
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable
@@ -10,20 +12,21 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from realtime.hub import hub
-from realtime.loops import PerLoop, background
+from realtime import protocol
+from realtime.brokers import broker
+from realtime.event_loop import EventLoopLocal, spawn
 
 logger = logging.getLogger(__name__)
 
 # In seconds
-HEARTBEAT = 3  # between two times that a process says who is here
-EXPIRY = 10  # until it is taken for dead
-GRACE = 4  # in which who has left may come back, as after a reload, without being missed
-PAUSE = 0.5  # for several who come or go at once
+HEARTBEAT = 3  # between two reports
+EXPIRY = 10  # until the members of a process that reports no more expire
+GRACE = 4  # for a member that left: after a reload of its page it is not missed
+PAUSE = 0.5  # in which several changes are collected
 
 
-class Gathering:
-    """Who follows a stream and shows it, in this process and in the others.
+class Presence:
+    """The members of a stream, in this process and in the others.
 
     Args:
         stream: its name.
@@ -32,74 +35,76 @@ class Gathering:
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self.process = uuid4().hex[:12]
-        self.members: defaultdict[str, set[Member]] = defaultdict(set)
+        self.local: defaultdict[str, set[Member]] = defaultdict(set)
         self.leaving: set[str] = set()
         self.changed = asyncio.Event()
-        self.text: str | None = None
-        background(self.run())
+        self.members: tuple[str, ...] | None = None  # of all processes, sorted; None at first
+        self.text: str | None = None  # the message about them
+        spawn(self.run())
 
     async def run(self) -> None:
-        """Say who is here as long as somebody is, and tell them of any change."""
-        while self.members or self.leaving:
+        """Report the members of this process as long as it has any, and notify them of changes."""
+        while self.local or self.leaving:
             self.changed.clear()
             try:
-                await self.beat()
+                await self.sync()
             except (OSError, RedisError) as error:
-                logger.debug("who is in %s is not known: %r", self.stream, error)
+                logger.debug("presence of stream %s is unknown: %r", self.stream, error)
             await asyncio.sleep(PAUSE)
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT - PAUSE):
                     await self.changed.wait()
-        del gatherings()[self.stream]
+        del presences()[self.stream]
 
-    async def beat(self) -> None:
-        """Say who is here, and hear who is. Raises OSError or redis.RedisError."""
-        leaving = [f"{self.process} {name}" for name in self.leaving - self.members.keys()]
-        staying = [f"{self.process} {name}" for name in self.members]
+    async def sync(self) -> None:
+        """Report the local members, and receive all. Raises OSError or redis.RedisError."""
+        leaving = [f"{self.process} {name}" for name in self.leaving - self.local.keys()]
+        present = [f"{self.process} {name}" for name in self.local]
         self.leaving.clear()
-        members = await hub().broker.here(self.stream, staying, leaving, EXPIRY, GRACE)
-        names = sorted({member.partition(" ")[2] for member in members} - {""})  # strangers
-        text = json.dumps({"type": "presence", "stream": self.stream, "here": names})
-        if text != self.text:
-            self.text = text
-            for member in set().union(*self.members.values()):
+        found = await broker().presence.update(self.stream, present, leaving, EXPIRY, GRACE)
+        # An anonymous user has no name.
+        members = tuple(sorted({member.partition(" ")[2] for member in found} - {""}))
+        if members != self.members:
+            self.members = members
+            self.text = protocol.presence(self.stream, members)
+            for member in set().union(*self.local.values()):
                 member.wake()
 
 
 class Member:
-    """Somebody who is here, by one socket.
+    """A member of a stream, by one socket.
 
     Args:
-        stream: where.
-        name: by which the others know them.
-        wake: called when `next` has something new.
+        stream: its name.
+        name: the member's, as the others see it.
+        wake: called when `next_text` has something new.
     """
 
     def __init__(self, stream: str, name: str, wake: Callable[[], None]) -> None:
-        if stream not in gatherings():
-            gatherings()[stream] = Gathering(stream)
-        self.gathering = gatherings()[stream]
+        if stream not in presences():
+            presences()[stream] = Presence(stream)
+        self.presence = presences()[stream]
         self.name = name
         self.wake = wake
-        self.told: str | None = None
-        self.gathering.members[name].add(self)
-        self.gathering.changed.set()
+        self.sent: str | None = None
+        self.presence.local[name].add(self)
+        self.presence.changed.set()
 
-    def next(self) -> str | None:
-        """Return who is here, if that has changed. Who is slow gets the latest, not each."""
-        if self.told == self.gathering.text:
+    def next_text(self) -> str | None:
+        """Return the members if they have changed. A slow reader gets the latest state only."""
+        if self.sent == self.presence.text:
             return None
-        self.told = self.gathering.text
-        return self.told
+        self.sent = self.presence.text
+        return self.sent
 
     async def leave(self) -> None:
-        """Be here no more."""
-        others = self.gathering.members[self.name]
-        others.discard(self)
-        if not others:
-            del self.gathering.members[self.name]
-            self.gathering.leaving.add(self.name)
-        self.gathering.changed.set()
+        """Leave the stream."""
+        sockets = self.presence.local[self.name]
+        sockets.discard(self)
+        if not sockets:
+            del self.presence.local[self.name]
+            self.presence.leaving.add(self.name)
+        self.presence.changed.set()
 
 
-gatherings = PerLoop(dict[str, Gathering])
+presences = EventLoopLocal(dict[str, Presence])

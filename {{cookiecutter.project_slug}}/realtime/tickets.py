@@ -1,88 +1,95 @@
-"""Tickets, with which a client that is no browser opens a socket.
+"""Tickets: authentication of WebSocket handshakes by non-browser clients.
 
-It has no Origin to show, and realtime/origin.py would refuse it. Who has logged in can have a
-ticket, and sends it along with the handshake:
+Such a client sends no Origin, so realtime/origin.py would refuse it. An authenticated user can get
+a ticket, and sends it with the handshake:
 
     Authorization: Ticket <ticket>
 
-It is good for one socket, for WS_TICKET_SECONDS, on any replica. A page of another site cannot send
-it: browsers let nobody set that header. It is never a part of the URL, which is logged.
+It is valid for one socket, for TICKET_SECONDS, on any replica. A page of another site cannot send
+it, because browsers do not let pages set that header. It is not part of the URL, which is logged.
 """
 
 import asyncio
 import json
 import logging
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256, shake_256
 from secrets import token_urlsafe
+from typing import cast
 
+from asgiref.typing import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    Scope,
+    WebSocketScope,
+)
 from channels.auth import get_user
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, load_backend
+from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.sessions.backends.base import SessionBase
-from django.http import HttpRequest, JsonResponse
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST
 from redis.exceptions import RedisError
 
-from config import contract
-from realtime.brokers import keep
-from realtime.connections import refuse
-from realtime.hub import hub
-from realtime.leaving import RETRY_AFTER
-from realtime.users import session_of, watch
+from realtime import conf
+from realtime.brokers import blocking_broker, broker
+from realtime.revocation import load_session, registry
+from realtime.scopes import UserScope
 
 logger = logging.getLogger(__name__)
 
 SCHEME = b"ticket "
+RETRY_AFTER = 5  # seconds, if Redis does not answer
 
 
-def issue(user, session: SessionBase | None = None) -> str:
+def issue(user: AbstractBaseUser, session: SessionBase | None = None) -> str:
     """Return a new ticket.
 
     Args:
-        user: who opens a socket with it. That is closed when the user is deactivated or deleted, or
-            gets another password.
-        session: of the request, if the user has logged in there. The socket is closed when it ends,
-            too, and the ticket is worth nothing after that.
+        user: the account that it authenticates. The socket is closed when the account is
+            deactivated or deleted, or its password is changed.
+        session: of the request, if the user is logged in there. The socket is closed when it ends,
+            too, and the ticket is invalid from then on.
 
     Raises:
         redis.RedisError, OSError: Redis does not answer.
     """
     ticket = token_urlsafe(32)
+    content: dict[str, object]
     if session and session.session_key:
-        holder = {"session": session.session_key}
+        content = {"session": session.session_key}
     else:
-        holder = {"login": login(user)}
-    kept = masked(ticket, json.dumps(holder).encode()).hex()
-    keep(name(ticket), kept, contract.WS_TICKET_SECONDS)
+        content = {"login": login_fields(user)}
+    value = xor_pad(ticket, json.dumps(content).encode()).hex()
+    blocking_broker().put_ticket(ticket_id(ticket), value, conf.settings().TICKET_SECONDS)
     return ticket
 
 
-async def aissue(user, session: SessionBase | None = None) -> str:
-    """Do what issue does, from async code."""
+async def aissue(user: AbstractBaseUser, session: SessionBase | None = None) -> str:
+    """Return a new ticket, from async code. Arguments and errors: `issue`."""
     return await asyncio.to_thread(issue, user, session)
 
 
-def login(user) -> dict[str, str]:
-    """Return what Django writes into a session when a user logs in."""
-    # Some backends have a say in who may log in, and no more.
-    backends = settings.AUTHENTICATION_BACKENDS
-    known = (path for path in backends if hasattr(load_backend(path), "get_user"))
+def login_fields(user: AbstractBaseUser) -> dict[str, str]:
+    """Return what Django stores in a session when a user logs in."""
+    # Some backends only take part in the decision, such as django-axes'.
+    paths = settings.AUTHENTICATION_BACKENDS
+    complete = (path for path in paths if hasattr(load_backend(path), "get_user"))
     return {
         SESSION_KEY: user._meta.pk.value_to_string(user),
-        BACKEND_SESSION_KEY: getattr(user, "backend", None) or next(known),
+        BACKEND_SESSION_KEY: getattr(user, "backend", None) or next(complete),
         HASH_SESSION_KEY: user.get_session_auth_hash(),
     }
 
 
-def name(ticket: str) -> str:
-    """Return what a ticket is kept under. Who can read that has no ticket yet."""
-    return f"ticket:{sha256(ticket.encode()).hexdigest()}"
+def ticket_id(ticket: str) -> str:
+    """Return what a ticket is stored under, from which the ticket cannot be derived."""
+    return sha256(ticket.encode()).hexdigest()
 
 
-def masked(ticket: str, content: bytes) -> bytes:
-    """Hide what is kept, such as a session's key, from all who do not have the ticket; or show it.
+def xor_pad(ticket: str, content: bytes) -> bytes:
+    """Encrypt or decrypt the content of a ticket, such as a session's key, with the ticket.
 
     A ticket is random and used once: this is a one-time pad.
     """
@@ -91,71 +98,84 @@ def masked(ticket: str, content: bytes) -> bytes:
 
 
 async def redeem(ticket: str) -> SessionBase | None:
-    """Return the session that a ticket stands for, and forget the ticket; None if it is not valid.
+    """Return the session that a ticket stands for, and delete the ticket; None if it is invalid.
 
     Raises:
-        redis.RedisError, OSError: Redis does not answer. The ticket may be lost.
+        redis.RedisError, OSError: Redis does not answer. The ticket may have been deleted.
     """
-    kept = bytes.fromhex(await hub().broker.take(name(ticket)) or "")
-    match json.loads(masked(ticket, kept) or "null"):
+    value = bytes.fromhex(await broker().tickets.pop(ticket_id(ticket)) or "")
+    match json.loads(xor_pad(ticket, value) or "null"):
         case {"session": key}:
-            return session_of(key)
+            return load_session(key)
         case {"login": fields}:
-            session = session_of(None)  # one that is never saved
+            session = load_session(None)  # never saved
             session.update(fields)
             return session
+    return None
 
 
-class Tickets:
-    """ASGI middleware that lets in who brings a ticket; neither Origin nor cookies count then.
+class TicketMiddleware:
+    """ASGI middleware that authenticates handshakes by a ticket, regardless of Origin and cookies.
 
-    A ticket that is unknown, used or expired is refused with 403, as is one whose user may not log
-    in any more; without an answer from Redis it is 503.
+    A handshake is refused with 403 if its ticket is unknown, used or expired, or if its user may
+    not log in any more, and with 503 if Redis does not answer.
 
     Args:
-        application: the ASGI application for who has a ticket, with "user" and "session" in scope.
-        others: the ASGI application for sockets that are opened without one.
+        app: the ASGI application; it gets "user" and "session" in the scope.
+        fallback: middleware for handshakes without a ticket, from the outside in.
     """
 
-    def __init__(self, application, others) -> None:
-        self.application = application
-        self.others = others
+    def __init__(
+        self,
+        app: ASGI3Application,
+        *,
+        fallback: Sequence[Callable[[ASGI3Application], ASGI3Application]],
+    ) -> None:
+        self.app = self.fallback = app
+        for middleware in reversed(fallback):
+            self.fallback = middleware(self.fallback)
 
-    async def __call__(self, scope, receive, send) -> None:
-        watch()  # from before a session is read, so that no log-out after that is missed
-        if (ticket := brought(scope["headers"])) is None:
-            await self.others(scope, receive, send)
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        registry()  # from before a session is read, so that no later log-out is missed
+        handshake = cast(WebSocketScope, scope)
+        if (ticket := ticket_from(handshake["headers"])) is None:
+            await self.fallback(scope, receive, send)
             return
         try:
             session = await redeem(ticket)
         except (OSError, RedisError) as error:
-            logger.warning("a ticket cannot be looked at: %r", error)
-            await refuse(scope, receive, send)
+            logger.warning("redeeming a ticket failed: %r", error)
+            await service_unavailable(handshake, receive, send)
             return
-        scope = scope | {"cookies": {}, "session": session}
-        scope["user"] = await get_user(scope) if session else None
-        valid = session and scope["user"].is_authenticated
-        await (self.application if valid else WebsocketDenier())(scope, receive, send)
+        authenticated = cast(UserScope, handshake | {"cookies": {}, "session": session})
+        if session:
+            authenticated["user"] = await get_user(authenticated)  # type: ignore[arg-type]
+        valid = session and authenticated["user"].is_authenticated
+        app = self.app if valid else WebsocketDenier.as_asgi()
+        await app(cast(Scope, authenticated), receive, send)
 
 
-def brought(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """Return the ticket in a handshake's headers. Other kinds of Authorization are none."""
+def ticket_from(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the ticket in a handshake's headers; None for other kinds of Authorization."""
     for key, value in headers:
         if key == b"authorization" and value[: len(SCHEME)].lower() == SCHEME:
             return value[len(SCHEME) :].strip().decode("latin-1")
     return None
 
 
-@never_cache
-@require_POST
-def ticket(request: HttpRequest) -> JsonResponse:
-    """Give a ticket to who has logged in. Others get JSON, too, for no person reads it."""
-    if not request.user.is_authenticated:
-        return JsonResponse({"error": "Log in first."}, status=401)
-    try:
-        issued = issue(request.user, request.session)
-    except (OSError, RedisError) as error:
-        logger.warning("no ticket: %r", error)
-        headers = {"Retry-After": RETRY_AFTER.decode()}
-        return JsonResponse({"error": "Come back later."}, status=503, headers=headers)
-    return JsonResponse({"ticket": issued, "seconds": contract.WS_TICKET_SECONDS})
+async def service_unavailable(
+    scope: WebSocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    """Refuse a handshake with 503, or 403 if the server does not support another status.
+
+    https://asgi.readthedocs.io/en/stable/extensions.html#websocket-denial-response
+    """
+    await receive()
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1013, "reason": None})
+        return
+    headers = [(b"retry-after", b"%d" % RETRY_AFTER), (b"content-length", b"0")]
+    await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})

@@ -1,9 +1,9 @@
-"""The example: rooms to talk in. README.md says how to delete it."""
+"""The example: chat rooms. README.md says how to delete it."""
 
 from django.apps import AppConfig
 
 
 class RoomsConfig(AppConfig):
-    """A room exists as soon as somebody enters it."""
+    """A room needs no record of its own: it is the name that its messages share."""
 
     name = "rooms"

@@ -1,1 +1,1 @@
-"""Start the ASGI server from the contract: `python -m serve`."""
+"""Start, limit and stop a server process: `python -m serve`. Settings: `serve/conf.py`."""

@@ -3,4 +3,4 @@
 from serve import server
 from serve.start import start
 
-start("serve", server.NAME, server.command)
+start("serve", server.NAME, server.TESTED_VERSIONS, server.command)

@@ -1,7 +1,7 @@
-"""Check the contract, then become a server."""
+"""Check the settings, then become the server."""
 
 import argparse
-import logging.config
+import logging
 import os
 import resource
 import shlex
@@ -9,30 +9,32 @@ import socket
 import sys
 from collections.abc import Callable
 
+from django.core.exceptions import ImproperlyConfigured
 from watchfiles import PythonFilter, run_process
 
-from config import contract
-from config.logs import LOGGING
+from serve import conf, control
+from serve.versions import Ranges, UntestedVersionError, require_versions
+from serve.worker_common import configure_logging
 
 logger = logging.getLogger("serve")
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one. Each socket takes one.
+    """Raise the soft limit of open files to the hard one: each connection takes one file.
 
     Returns:
-        How many there may be now.
+        The limit from now on.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS says that there is no limit, and refuses that
+    except (OSError, ValueError):  # macOS reports no hard limit, and refuses to set none
         return soft
     return hard
 
 
 def claim(path: str) -> None:
-    """Remove the socket file that a server left behind when it was killed.
+    """Remove the socket file that a killed server left behind.
 
     Raises:
         SystemExit: a server listens there. The message says so.
@@ -48,39 +50,49 @@ def claim(path: str) -> None:
     sys.exit(f"BIND: another server listens at {path}.")
 
 
-def start(module: str, name: str, command: Callable[[], list[str]]) -> None:
-    """Run the command line. Exits with status 1 and a line for each variable that is wrong.
+def start(
+    module: str, name: str, tested: Ranges, command: Callable[[conf.ServeSettings], list[str]]
+) -> None:
+    """Run the server's command line. Exit with status 1 and a line for each setting that is wrong.
 
     Args:
-        module: what `python -m` was told to run.
-        name: the server's.
-        command: returns what starts it.
+        module: the module that `python -m` runs.
+        name: the server's name.
+        tested: the ranges of versions that the patches were tested with.
+        command: returns the command line for the settings.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=__doc__)
     parser.add_argument("--reload", action="store_true", help="restart when the source changes")
     parser.add_argument("--print", action="store_true", help="show the command, run nothing")
     options = parser.parse_args()
 
-    if conflicts := contract.conflicts():
-        sys.exit("\n".join(conflicts))
-    words = command()
+    # As manage.py does. The started command inherits it.
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    try:
+        settings = conf.settings()
+        require_versions(tested)
+    except (ImproperlyConfigured, UntestedVersionError) as error:
+        sys.exit(str(error))
+    if settings.CONFLICTS:
+        sys.exit("\n".join(settings.CONFLICTS))
+    words = command(settings)
     if options.print:
         print(shlex.join(words))
         return
 
-    logging.config.dictConfig(LOGGING)
-    contract.DRAIN_FILE.unlink(missing_ok=True)
-    if contract.BIND.startswith("unix:"):
-        claim(contract.BIND.removeprefix("unix:"))
+    configure_logging()
+    control.clear(settings.CONTROL_DIR)
+    if settings.BIND.startswith("unix:"):
+        claim(settings.BIND.removeprefix("unix:"))
     files = raise_file_limit()
-    logger.info("%s at %s, up to %d open files", name, contract.BIND, files)
+    logger.info("%s at %s, up to %d open files", name, settings.BIND, files)
     if options.reload:
         run_process(
-            contract.BASE_DIR,
+            settings.BASE_DIR,
             target=shlex.join(words),
             target_type="command",
             watch_filter=PythonFilter(),
-            ignore_permission_denied=True,  # of secrets/, which in a container is somebody else's
+            ignore_permission_denied=True,  # secrets/ may belong to another user in a container
         )
     else:
-        os.execv(words[0], words)
+        os.execv(words[0], words)  # noqa: S606

@@ -1,4 +1,4 @@
-"""Settings for the tests: nothing outside of them, whatever the environment and .env say."""
+"""Settings for tests: the defaults of .env.example, not the environment or .env."""
 
 import os
 import re
@@ -19,8 +19,8 @@ os.environ |= {
 from config.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fastest
-# A file: in memory, threads share a cache, and who meets a lock there fails at once.
+# A file: in-memory databases share a cache among threads, where a lock fails at once.
 DATABASES["default"]["TEST"] = {"NAME": Path(gettempdir()) / f"test-{os.getpid()}.sqlite3"}  # noqa: F405
-# Nothing is collected for tests: static files are found where they are, under their own names.
+# No collectstatic for tests: static files are served from their source folders, unhashed.
 SERVESTATIC_USE_FINDERS = True
 STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

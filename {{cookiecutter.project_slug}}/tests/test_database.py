@@ -1,4 +1,4 @@
-"""Database work of many sockets at a time."""
+"""Database threads, shared by all sockets."""
 
 import asyncio
 import threading
@@ -6,12 +6,14 @@ import time
 
 from asgiref.sync import sync_to_async
 
-from realtime.consumers import EchoConsumer
+from realtime.builtin_consumers import EchoConsumer
 from realtime.database import DatabaseThreads
-from tests.sockets import connect
+from tests.websockets import connect
 
 
-async def test_sockets_share_a_few_threads_and_do_not_wait_for_one():
+async def test_shared_threads():
+    """Sockets share a fixed number of database threads, which run queries in parallel."""
+
     def query():
         time.sleep(0.3)
         return threading.get_ident()
@@ -23,13 +25,15 @@ async def test_sockets_share_a_few_threads_and_do_not_wait_for_one():
 
     application = DatabaseThreads(socket, threads=4)
     started = time.monotonic()
-    # Each in a task of its own, as servers do.
+    # One task per socket, as servers do.
     await asyncio.gather(*(application({}, None, None) for _ in range(12)))
     assert len(set(threads)) == 4
     assert time.monotonic() - started < 12 * 0.3
 
 
-async def test_the_application_uses_them(monkeypatch, transactional_db):
+async def test_application_threads(monkeypatch, transactional_db):
+    """The application runs its sockets' database work on more than one thread."""
+
     async def tell_thread(self, text_data):
         await self.send(str(await sync_to_async(threading.get_ident)()))
 

@@ -1,4 +1,4 @@
-"""People in rooms."""
+"""Rooms: the example application."""
 
 import json
 from uuid import uuid4
@@ -9,24 +9,25 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from realtime.consumers import CloseCode
+from realtime.protocol import CloseCode
 from rooms.models import Message
-from tests.sockets import Socket, connect
+from tests.websockets import WebSocketClient, connect
 
 
-async def enter(socket: Socket) -> dict:
-    """Wait until a socket follows its room, and return what it is told of that."""
+async def enter(socket: WebSocketClient) -> dict:
+    """Wait for the subscription to a room and return its `subscribed` message."""
     await socket.accepted()
-    assert (await socket.hear("welcome"))["you"] == "ada"
-    return await socket.hear("subscribed")
+    assert (await socket.receive_type("welcome"))["you"] == "ada"
+    return await socket.receive_type("subscribed")
 
 
-async def said(socket: Socket) -> dict:
-    """Return what is said next."""
-    return (await socket.hear("message"))["data"]
+async def said(socket: WebSocketClient) -> dict:
+    """Return the data of the next message."""
+    return (await socket.receive_type("message"))["data"]
 
 
-async def test_everyone_in_a_room_hears_what_is_said(ada):
+async def test_message_reaches_room(ada):
+    """A message reaches every socket in its room, and no other room."""
     async with (
         connect("/ws/rooms/lobby/", client=ada) as speaker,
         connect("/ws/rooms/lobby/", client=ada) as listener,
@@ -38,11 +39,12 @@ async def test_everyone_in_a_room_hears_what_is_said(ada):
         for socket in (speaker, listener):
             message = await said(socket)
             assert (message["author"], message["text"]) == ("ada", "hello")
-        assert (await elsewhere.hear("presence"))["here"] == ["ada"]
+        assert (await elsewhere.receive_type("presence"))["members"] == ["ada"]
         assert await elsewhere.receive_nothing()
 
 
-async def test_a_message_outlives_the_sockets(ada):
+async def test_message_is_stored(ada):
+    """A message is stored in the database."""
     async with connect("/ws/rooms/lobby/", client=ada) as socket:
         await enter(socket)
         await socket.send('{"type": "say", "text": "remember me"}')
@@ -51,7 +53,8 @@ async def test_a_message_outlives_the_sockets(ada):
     assert (message.pk, message.text, message.room) == (sent["id"], "remember me", "lobby")
 
 
-async def test_what_is_said_again_with_the_same_key_is_kept_and_sent_once(ada):
+async def test_idempotency_key(ada):
+    """A message sent again with the same key is stored and delivered once."""
     again = json.dumps({"type": "say", "text": "once", "key": str(uuid4())})
     async with connect("/ws/rooms/lobby/", client=ada) as socket:
         await enter(socket)
@@ -61,7 +64,8 @@ async def test_what_is_said_again_with_the_same_key_is_kept_and_sent_once(ada):
     assert await Message.objects.acount() == 2
 
 
-async def test_what_was_said_since_the_page_was_made_is_sent_to_its_socket(ada):
+async def test_recovery_from_page(ada):
+    """A socket receives the messages published since its page was rendered."""
     page = await sync_to_async(ada.get)("/rooms/lobby/")
     async with connect("/ws/rooms/lobby/", client=ada) as speaker:
         await enter(speaker)
@@ -73,16 +77,17 @@ async def test_what_was_said_since_the_page_was_made_is_sent_to_its_socket(ada):
         assert (await said(socket))["text"] == "in between"
 
 
-async def test_a_stranger_is_told_to_log_in(transactional_db):
+async def test_anonymous_socket(transactional_db):
+    """An anonymous user's socket is closed with 4401."""
     async with connect("/ws/rooms/lobby/") as socket:
         assert (await socket.receive())["type"] == "websocket.accept"
         assert (await socket.receive())["code"] == CloseCode.NOT_AUTHENTICATED
 
 
 @pytest.mark.parametrize(
-    "nonsense",
+    "content",
     [
-        "nonsense",
+        "content",
         "[]",
         '{"type": "shout"}',
         '{"type": "say", "text": ""}',
@@ -94,16 +99,18 @@ async def test_a_stranger_is_told_to_log_in(transactional_db):
     ],
     ids=lambda text: text[:32],
 )
-async def test_a_client_that_talks_nonsense_is_closed(ada, nonsense):
+async def test_invalid_message(ada, content):
+    """An invalid message closes the socket and is not stored."""
     async with connect("/ws/rooms/lobby/", client=ada) as socket:
         await enter(socket)
-        await socket.hear("presence")
-        await socket.send(nonsense)
-        assert (await socket.receive())["code"] == CloseCode.PROTOCOL_ERROR
+        await socket.receive_type("presence")
+        await socket.send(content)
+        assert (await socket.receive())["code"] == CloseCode.BAD_MESSAGE
     assert not await Message.objects.aexists()
 
 
-def test_the_page_shows_what_was_said_last_oldest_first(ada):
+def test_page_history(ada):
+    """The page shows the last 50 messages, oldest first."""
     author = User.objects.get()
     for number in range(60):
         Message.objects.create(room="lobby", author=author, text=f"line {number:02}")
@@ -112,20 +119,24 @@ def test_the_page_shows_what_was_said_last_oldest_first(ada):
     assert page.index("line 10") < page.index("line 59")
 
 
-def test_the_page_asks_a_stranger_to_log_in(db):
+def test_anonymous_page(db):
+    """The page redirects anonymous users to the log-in page."""
     response = Client().get(reverse("room", args=["lobby"]))
     assert response.url == "/accounts/login/?next=/rooms/lobby/"
 
 
-def test_a_room_is_found_by_its_name(client):
+def test_room_form(client):
+    """The home page's form redirects to the room of the given name."""
     assert client.get("/", {"room": "attic"}).url == "/rooms/attic/"
 
 
 @pytest.mark.parametrize("name", ["", "with space", "x" * 51, "../admin"])
-def test_a_name_that_no_room_can_have_is_not_found(client, name):
+def test_invalid_room_name(client, name):
+    """An invalid room name is answered with 404."""
     assert client.get("/", {"room": name}).status_code == 404
 
 
-def test_the_admin_lists_messages(ada: Client):
+def test_admin(ada: Client):
+    """The admin lists messages."""
     User.objects.update(is_staff=True, is_superuser=True)
     assert ada.get("/admin/rooms/message/").status_code == 200

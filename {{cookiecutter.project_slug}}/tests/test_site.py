@@ -1,22 +1,25 @@
-"""Pages and health."""
+"""Pages, log-in, errors and health checks."""
 
 import asyncio
 import json
 import logging
+import re
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from axes.helpers import get_client_ip_address
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.test import Client
 
 from config.asgi import application
-from realtime import health
-from tests.sockets import PATIENCE
+from config.readiness import READINESS_CHECKS
+from serve import health
+from tests.websockets import PATIENCE
 
 
 async def get(path: str) -> tuple[int, dict]:
-    """Return status and JSON of a request without any Host, as balancers send them."""
+    """Return the status and JSON of a request without a Host, as load balancers send it."""
     scope = {"type": "http", "method": "GET", "path": path, "headers": []}
     request = ApplicationCommunicator(application, scope)
     await request.send_input({"type": "http.request"})
@@ -24,58 +27,78 @@ async def get(path: str) -> tuple[int, dict]:
     return start["status"], json.loads(end["body"])
 
 
-async def test_livez_answers():
+async def test_livez():
+    """/livez answers 200."""
     assert await get("/livez") == (200, {"live": True})
 
 
-async def test_readyz_asks_the_database(transactional_db):
+async def test_readyz(transactional_db):
+    """/readyz checks the database."""
     assert await get("/readyz") == (200, {"database": True})
 
 
-async def test_readyz_fails_when_a_service_is_gone(monkeypatch, transactional_db):
+async def test_readyz_unreachable_service(monkeypatch, transactional_db):
+    """/readyz answers 503 and names the unreachable service."""
+
     async def refuse():
         raise ConnectionRefusedError
 
-    monkeypatch.setitem(health.CHECKS, "redis", refuse)
+    monkeypatch.setitem(READINESS_CHECKS, "redis", refuse)
     assert await get("/readyz") == (503, {"database": True, "redis": False})
 
 
-async def test_readyz_does_not_wait_for_ever(monkeypatch, transactional_db):
+async def test_readyz_timeout(monkeypatch, transactional_db):
+    """/readyz answers 503 when a check times out."""
+
     async def hang():
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(health, "TIMEOUT", 0.5)
-    monkeypatch.setitem(health.CHECKS, "redis", hang)
+    monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.5)
+    monkeypatch.setitem(READINESS_CHECKS, "redis", hang)
     assert await get("/readyz") == (503, {"database": True, "redis": False})
 
 
-async def test_readyz_asks_once_for_all_who_want_to_know_at_the_same_time(monkeypatch):
+async def test_readyz_shared_check(monkeypatch):
+    """Concurrent requests to /readyz share one check."""
     asked = []
 
     async def ask() -> None:
         asked.append("")
         await asyncio.sleep(0.1)
 
-    monkeypatch.setattr(health, "CHECKS", {"database": ask})
+    monkeypatch.setitem(READINESS_CHECKS, "database", ask)
     answers = await asyncio.gather(*(get("/readyz") for _ in range(100)))
     assert answers == [(200, {"database": True})] * 100
     assert len(asked) == 1
 
 
-def test_the_first_page_needs_no_log_in(client, settings):
+def test_home_page(client, settings):
+    """The home page needs no log-in."""
     page = client.get("/")
     assert page.status_code == 200
     assert page.context["project_name"] == settings.PROJECT_NAME
 
 
-def test_logging_in_leads_home_and_logging_out_too(client, db):
+def test_language(ada, settings):
+    """The language of a page, an error page among them, follows the settings."""
+    for path, language in [("/", "en"), ("/rooms/lobby/", "de"), ("/missing/", "ar")]:
+        settings.LANGUAGE_CODE = language
+        page = ada.get(path).content.decode()
+        assert re.search(
+            rf'<html lang="{language}"\s+dir="{"rtl" if language == "ar" else "ltr"}"', page
+        )
+
+
+def test_login_and_logout(client, db):
+    """Logging in and logging out redirect to the home page."""
     User.objects.create_user("ada", password="correct horse")
     answer = {"username": "ada", "password": "correct horse"}
     assert client.post("/accounts/login/", answer).url == "/"
     assert client.post("/accounts/logout/").url == "/"
 
 
-def test_who_gets_a_password_wrong_too_often_waits_and_the_user_does_not_elsewhere(client, db):
+def test_login_throttling(client, db):
+    """Five wrong passwords block log-ins from that address; other addresses may log in."""
     User.objects.create_user("ada", password="correct horse")
     right, wrong = ({"username": "ada", "password": word} for word in ("correct horse", "wrong"))
     statuses = [client.post("/accounts/login/", wrong).status_code for _ in range(5)]
@@ -83,7 +106,7 @@ def test_who_gets_a_password_wrong_too_often_waits_and_the_user_does_not_elsewhe
     for page in ("/accounts/login/", "/admin/login/"):
         answer = client.post(page, right)
         assert answer.status_code == 429
-        assert b"Too many tries" in answer.content
+        assert b"Too many login attempts" in answer.content
     elsewhere = Client(REMOTE_ADDR="192.0.2.1")
     assert elsewhere.post("/accounts/login/", right).status_code == 302
 
@@ -99,11 +122,13 @@ def test_who_gets_a_password_wrong_too_often_waits_and_the_user_does_not_elsewhe
         ("", None),
     ],
 )
-def test_passwords_are_guessed_by_an_address_or_by_a_network_of_ipv6(rf, address, known_as):
+def test_login_throttling_key(rf, address, known_as):
+    """Log-ins are throttled by IPv4 address or IPv6 /64."""
     assert get_client_ip_address(rf.get("/", REMOTE_ADDR=address)) == known_as
 
 
-def test_a_page_may_only_have_what_comes_from_this_site(client):
+def test_security_headers(client):
+    """Pages allow content from their own origin only, and may not be framed."""
     headers = client.get("/").headers
     policy = headers["Content-Security-Policy"].split("; ")
     assert {"default-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy)
@@ -113,14 +138,28 @@ def test_a_page_may_only_have_what_comes_from_this_site(client):
     assert headers["Referrer-Policy"] == headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
-def test_staff_alone_sees_whoami(client, ada):
+def test_whoami(client, ada):
+    """/whoami/ is for staff only."""
     assert client.get("/whoami/").status_code == 403
     assert ada.get("/whoami/").status_code == 403
     User.objects.update(is_staff=True)
     assert ada.get("/whoami/").json()["server"]["name"]
 
 
-def test_an_error_is_mailed_to_the_admins(client, monkeypatch, mailoutbox, settings):
+def test_access_denied(client, monkeypatch):
+    """The 403 page shows the reason that a view gives."""
+
+    class Reason(PermissionDenied):
+        def __str__(self) -> str:
+            return "Only for staff."
+
+    monkeypatch.setattr("config.views.PermissionDenied", Reason)
+    page = client.get("/whoami/")
+    assert (page.status_code, b"Only for staff." in page.content) == (403, True)
+
+
+def test_error_mail(client, monkeypatch, mailoutbox, settings):
+    """An unhandled exception is mailed to the admins."""
     monkeypatch.setattr("config.views.PermissionDenied", ZeroDivisionError)
     client.raise_request_exception = False
     assert client.get("/whoami/").status_code == 500
@@ -138,15 +177,17 @@ def test_an_error_is_mailed_to_the_admins(client, monkeypatch, mailoutbox, setti
         ("multipart/form-data", "no boundary"),
     ],
 )
-def test_a_form_that_cannot_be_read_is_an_error_of_who_sent_it(db, path, kind, form):
+def test_malformed_form(db, path, kind, form):
+    """A malformed form is answered with 400, or with 404 if the path is unknown."""
     browser = Client(enforce_csrf_checks=True)
-    browser.get("/accounts/login/")  # gets the cookie, without which no form is read
+    browser.get("/accounts/login/")  # sets the CSRF cookie; forms are not parsed without it
     answer = browser.post(path, form, content_type=kind)
     assert answer.status_code == (404 if path == "/missing/" else 400)
 
 
 @pytest.mark.parametrize("query", ["a=1&" * 2000, "a=%00"])
-async def test_a_query_that_cannot_be_read_is_no_error_of_ours(query):
+async def test_malformed_query(query):
+    """A malformed query string causes no server error."""
     headers = [(b"host", b"testserver"), (b"content-type", b"text/plain; charset=idna")]
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
     request = ApplicationCommunicator(application, scope | {"query_string": query.encode()})
@@ -156,7 +197,8 @@ async def test_a_query_that_cannot_be_read_is_no_error_of_ours(query):
     assert start["status"] < 500
 
 
-def test_what_a_stranger_does_wrong_is_a_warning_and_mailed_to_nobody(caplog, mailoutbox):
+def test_disallowed_host_log(caplog, mailoutbox):
+    """A request for a disallowed host is logged as a warning and not mailed."""
     for name in ("django.security.DisallowedHost", "django.request"):
         logging.getLogger(name).error("by %s", name)
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]

@@ -1,23 +1,24 @@
-"""What a browser can do with a socket, and what it can't."""
+"""WebSockets of browsers: echo, Origin checks and malformed handshakes."""
 
 import pytest
 
-from config import contract
 from config.asgi import application
-from realtime.consumers import CloseCode
-from tests.sockets import SITE, connect, running
+from realtime.protocol import CloseCode
+from tests.websockets import SITE, connect, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def test_the_echo_sends_text_back_as_text():
+async def test_echo_text():
+    """The echo returns text as text."""
     async with connect("/ws/echo/") as socket:
         assert (await socket.receive())["type"] == "websocket.accept"
         await socket.send("¡hola!")
         assert (await socket.receive())["text"] == "¡hola!"
 
 
-async def test_the_echo_sends_bytes_back_as_bytes():
+async def test_echo_bytes():
+    """The echo returns bytes as bytes."""
     async with connect("/ws/echo/") as socket:
         await socket.receive()
         await socket.send_input({"type": "websocket.receive", "bytes": b"\x00\xff"})
@@ -28,27 +29,31 @@ OTHERS = ["https://evil.example", "http://testserver:81", "http://[::1", "null",
 
 
 @pytest.mark.parametrize("origin", OTHERS)
-async def test_a_page_of_another_site_is_refused_before_the_handshake(origin):
+async def test_cross_origin(origin):
+    """A handshake with another site's Origin, or without one, is refused."""
     async with connect("/ws/echo/", origin=origin) as socket:
         assert (await socket.receive())["type"] == "websocket.close"
 
 
 @pytest.mark.parametrize(("origin", "answer"), [("https", "accept"), ("http", "close")])
-async def test_a_page_that_came_in_the_clear_opens_no_socket_by_https(origin, answer):
+async def test_origin_over_http(origin, answer):
+    """A page loaded over plain HTTP cannot open a WebSocket over HTTPS."""
     headers = [(b"host", b"testserver"), (b"origin", f"{origin}://testserver".encode())]
     scope = {"type": "websocket", "scheme": "wss", "path": "/ws/echo/", "headers": headers}
     async with running(application, scope | {"query_string": b""}) as socket:
         assert (await socket.receive())["type"] == f"websocket.{answer}"
 
 
-async def test_a_host_that_is_not_ours_is_refused_whatever_the_origin(settings):
+async def test_disallowed_host(settings):
+    """A handshake for a host outside ALLOWED_HOSTS is refused, whatever its Origin."""
     settings.ALLOWED_HOSTS = ["another.example"]
     async with connect("/ws/echo/") as socket:
         assert (await socket.receive())["type"] == "websocket.close"
 
 
-async def test_a_page_of_another_site_may_be_let_in(monkeypatch):
-    monkeypatch.setattr(contract, "WS_ALLOWED_ORIGINS", ["https://app.example"])
+async def test_allowed_origin(realtime):
+    """An origin in WS_ALLOWED_ORIGINS is accepted."""
+    realtime(ALLOWED_ORIGINS=["https://app.example"])
     async with connect("/ws/echo/", origin="https://app.example") as socket:
         assert (await socket.receive())["type"] == "websocket.accept"
 
@@ -61,7 +66,8 @@ STRANGE = [
 ]
 
 
-async def test_strange_bytes_in_a_handshake_are_no_error():
+async def test_malformed_headers():
+    """Malformed headers in a handshake cause no server error."""
     ours = [(b"host", b"testserver"), (b"origin", SITE.encode()), *STRANGE]
     scope = {"type": "websocket", "path": "/ws/echo/", "query_string": b"\xff", "headers": ours}
     async with running(application, scope | {"client": ("127.0.0.1", 1)}) as socket:
@@ -71,7 +77,8 @@ async def test_strange_bytes_in_a_handshake_are_no_error():
             assert (await socket.receive())["type"] == "websocket.close"
 
 
-async def test_where_there_is_no_socket_a_browser_is_told_so():
+async def test_unknown_path():
+    """A socket to an unknown path is accepted, then closed with 4404, which browsers can read."""
     async with connect("/ws/nothing/here/") as socket:
         assert (await socket.receive())["type"] == "websocket.accept"
         assert (await socket.receive())["code"] == CloseCode.NOT_FOUND

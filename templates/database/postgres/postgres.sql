@@ -1,13 +1,13 @@
--- Run once by the image, as the superuser `postgres`, when it makes the volume:
+-- The image runs this once, as the superuser `postgres`, when it initialises the volume:
 -- https://hub.docker.com/_/postgres, "Initialization scripts".
 
--- The image has given the superuser the application's password. Without one, it gets in from within
--- the container only.
+-- The image gave the superuser the application's password. Without a password, the superuser can
+-- log in from inside the container only.
 ALTER ROLE postgres PASSWORD NULL;
 
--- No superuser: one may run programs. https://www.postgresql.org/docs/18/sql-copy.html
+-- Not a superuser: superusers may run programs. https://www.postgresql.org/docs/18/sql-copy.html
 \getenv password POSTGRES_PASSWORD
 CREATE ROLE app LOGIN PASSWORD :'password';
 
--- Last, so that a volume that was made by half does not pass the health check in compose.yaml.
+-- Last, so that a half-initialised volume fails the health check in compose.yaml.
 CREATE DATABASE app OWNER app;

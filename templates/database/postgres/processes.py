@@ -1,5 +1,3 @@
-
-
 def processes() -> int:
     """Return how many processes share the connections to the database."""
 {% if cookiecutter.topology == "split" %}
@@ -7,3 +5,5 @@ def processes() -> int:
 {% else %}
     return APP_REPLICAS * WEB_CONCURRENCY
 {% endif %}
+
+

@@ -1,17 +1,17 @@
-database = dict(contract.DATABASE_URL)
+database = dict(env.DATABASE_URL)
 if database["ENGINE"].endswith(".postgresql"):  # without Docker it is SQLite
-    # Threads come and go under ASGI and would take their connections with them, so each process has
-    # a pool. https://docs.djangoproject.com/en/5.2/ref/databases/#connection-pool
+    # Under ASGI, threads are short-lived, and so would their connections be: each process has a
+    # pool. https://docs.djangoproject.com/en/5.2/ref/databases/#connection-pool
     database |= {
-        "PASSWORD": database["PASSWORD"] or contract.POSTGRES_PASSWORD,
-        "CONN_HEALTH_CHECKS": True,  # some are older than the last restart of Postgres
+        "PASSWORD": database["PASSWORD"] or env.POSTGRES_PASSWORD,
+        "CONN_HEALTH_CHECKS": True,  # Postgres may have been restarted
         "OPTIONS": {
             **database.get("OPTIONS", {}),
             "pool": {
                 "min_size": 1,
-                "max_size": contract.DATABASE_CONNECTIONS // contract.processes(),
-                "timeout": 10,  # seconds that a request waits for a free one
-                "max_idle": 10,  # seconds after which one that nobody needs is closed
+                "max_size": env.DATABASE_CONNECTIONS // env.processes(),
+                "timeout": 10,  # seconds that a request waits for a connection
+                "max_idle": 10,  # seconds until an unused connection is closed
             },
         },
     }

@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options) -> None:
         connection.ensure_connection()
-        # Beside the database, where there is room for it.
+        # In the same folder as the database: the only writable volume in a container.
         with TemporaryDirectory(dir=Path(connection.settings_dict["NAME"]).parent) as folder:
             file = Path(folder, "backup.sqlite3")
             with closing(sqlite3.connect(file)) as copy:

@@ -1,4 +1,4 @@
-"""`manage.py restore`: put a copy in the place of the database, while it is in use."""
+"""`manage.py restore`: replace the database by a backup, while it is in use."""
 
 import shutil
 import sqlite3
@@ -12,7 +12,7 @@ from django.db import connection
 
 
 class Command(BaseCommand):
-    help = "Read what `backup` wrote from standard input, and put it in the place of the database."
+    help = "Replace the database by a backup that is read from standard input."
 
     def handle(self, *args, **options) -> None:
         connection.ensure_connection()
@@ -26,11 +26,11 @@ class Command(BaseCommand):
 
 
 def check(copy: sqlite3.Connection) -> None:
-    """See to it that nothing is replaced by what is no database. Raises CommandError if so."""
+    """Raise CommandError unless this is an intact database of this project."""
     try:
         copy.execute("SELECT 1 FROM django_migrations")
         sound = copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     except sqlite3.DatabaseError as error:
-        raise CommandError(f"Not a copy of a database of this project: {error}.") from None
+        raise CommandError(f"Not a backup of this project's database: {error}.") from None
     if not sound:
-        raise CommandError("The copy is damaged; the database was left as it is.")
+        raise CommandError("The backup is damaged. The database was not changed.")

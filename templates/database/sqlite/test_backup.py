@@ -1,4 +1,4 @@
-"""Copies of the database, made and put back while it is in use."""
+"""Backup and restore of the SQLite database while it is in use."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 @pytest.fixture
 def copy(transactional_db, capsysbinary) -> bytes:
-    """A copy of the database as it is when Ada has an account, and nobody else."""
+    """A backup that contains the user ada, but not bob."""
     User.objects.create_user("ada")
     call_command("backup")
     User.objects.create_user("bob")
@@ -18,18 +18,20 @@ def copy(transactional_db, capsysbinary) -> bytes:
 
 
 def restore(monkeypatch, content: bytes) -> None:
-    """Run `manage.py restore` with this as its input."""
+    """Run `manage.py restore` with the given standard input."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     call_command("restore")
 
 
-def test_a_copy_is_put_in_the_place_of_what_is_there(copy, monkeypatch):
+def test_restore(copy, monkeypatch):
+    """Restoring a backup replaces the database."""
     restore(monkeypatch, copy)
     assert [user.username for user in User.objects.all()] == ["ada"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database", slice(5000), slice(100_000)], ids=repr)
-def test_what_is_no_copy_is_refused_and_the_database_left_as_it_is(copy, monkeypatch, damage):
+def test_restore_invalid_backup(copy, monkeypatch, damage):
+    """An invalid backup is refused, and the database is unchanged."""
     content = copy[damage] if isinstance(damage, slice) else damage
     with pytest.raises(CommandError):
         restore(monkeypatch, content)

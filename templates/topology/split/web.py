@@ -1,43 +1,45 @@
-"""gunicorn for pages, over WSGI: the contract as its command line. `python -m serve.web`
+"""The settings as gunicorn's command line, for pages over WSGI: `python -m serve.web`
 
 https://docs.gunicorn.org/en/stable/settings.html
 """
 
 import sys
 
-from config import contract
+from serve.conf import ServeSettings
 
 NAME = "gunicorn"
+# serve/web_worker.py and serve/gunicorn_patches.py change private names of this version.
+TESTED_VERSIONS = {"gunicorn": ("27.0.1", "27.1")}
 
-# What it takes to hang up, after the last answer.
+# For closing the connections after the last response.
 CLOSE_SECONDS = 3
-# Idle connections count, too, of which nginx keeps 64 for each of its processes.
-IDLE = 1000
+# gunicorn counts idle connections too, of which each of nginx's workers keeps up to 64.
+IDLE_CONNECTIONS = 1000
 
 
-def command() -> list[str]:
+def command(settings: ServeSettings) -> list[str]:
     """Return the command that serves the pages."""
     options = {
-        "worker-class": "serve.web_worker.Worker",
-        "logger-class": "serve.web_worker.Logger",
-        "bind": contract.BIND,
-        "workers": contract.WEB_CONCURRENCY,
-        "threads": contract.WEB_THREADS,
-        "worker-connections": contract.MAX_CONNECTIONS + IDLE,
-        "keep-alive": contract.KEEPALIVE_TIMEOUT,
-        # From SIGTERM. Whose answer takes longer was given up by nginx before.
-        "graceful-timeout": contract.REQUEST_TIMEOUT + CLOSE_SECONDS,
-        # As long as nginx lets it be, more or less.
+        "worker-class": "serve.web_worker.PatchedThreadWorker",
+        "logger-class": "serve.gunicorn_patches.PatchedLogger",
+        "bind": settings.BIND,
+        "workers": settings.PROCESSES,
+        "threads": settings.THREADS,
+        "worker-connections": settings.MAX_CONNECTIONS + IDLE_CONNECTIONS,
+        "keep-alive": settings.KEEPALIVE_TIMEOUT,
+        # From SIGTERM. nginx gives up on responses that take longer than REQUEST_TIMEOUT.
+        "graceful-timeout": settings.REQUEST_TIMEOUT + CLOSE_SECONDS,
+        # About nginx's own limit.
         "limit-request-line": 8190,
-        # Left to realtime/wsgi.py, which knows TRUSTED_PROXIES.
+        # Left to serve/wsgi.py, which has the trusted proxies.
         "forwarded-allow-ips": "",
         # https://docs.gunicorn.org/en/stable/faq.html#how-do-i-avoid-gunicorn-excessively-blocking-in-os-fchmod
-        "worker-tmp-dir": "/dev/shm",
+        "worker-tmp-dir": "/dev/shm",  # noqa: S108
     }
-    if contract.DEBUG:  # else the proxy logs each request
+    if settings.DEBUG:  # in production nginx logs each request
         options["access-logfile"] = "-"
     return [
-        *(sys.executable, "-m", "gunicorn", "config.wsgi:application"),
+        *(sys.executable, "-m", "gunicorn", settings.WSGI_APPLICATION),
         *(f"--{name}={value}" for name, value in options.items()),
         "--no-control-socket",
     ]
@@ -46,4 +48,4 @@ def command() -> list[str]:
 if __name__ == "__main__":
     from serve.start import start
 
-    start("serve.web", NAME, command)
+    start("serve.web", NAME, TESTED_VERSIONS, command)

@@ -1,120 +1,157 @@
-"""What gunicorn runs for pages: its worker with threads, with what that lacks, and the logs."""
+"""The worker that gunicorn runs for pages: its threaded one, with what that lacks."""
 
 import asyncio
-import logging.config
+import logging
 import os
 import random
 import re
 import signal
 import socket
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from selectors import EVENT_READ
 from threading import Thread, Timer
+from types import FrameType
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from gunicorn import glogging
-from gunicorn.arbiter import Arbiter
-from gunicorn.errors import HaltServer
-from gunicorn.http import parser
-from gunicorn.workers import gthread
+from django.utils.module_loading import import_string
+from gunicorn.http import parser  # type: ignore[import-untyped]
+from gunicorn.workers import gthread  # type: ignore[import-untyped]
 
-from config import contract
-from config.logs import LOGGING
-from realtime.leaving import SETTLE_SECONDS, first_in_line
+from serve import conf, gunicorn_patches  # noqa: F401
+from serve.control import ControlServer
+from serve.shutdown import SETTLE_SECONDS
+from serve.versions import require_versions
+from serve.web import TESTED_VERSIONS
+from serve.wsgi import DRAINING, FULL
+
+require_versions(TESTED_VERSIONS)
 
 logger = logging.getLogger(__name__)
 
-PROBE = re.compile(rf"[A-Z]+ ({re.escape(contract.ROOT_PATH)})?/(livez|readyz)[ ?]".encode())
-# Threads for probes, and to tell others that there is no time for them.
-PROBE_THREADS = 4
-# Whether this is one of them.
-in_probe_pool: ContextVar[bool] = ContextVar("in_probe_pool", default=False)
+HEALTH_CHECK = re.compile(
+    rf"[A-Z]+ ({re.escape(conf.settings().ROOT_PATH)})?/(livez|readyz)[ ?]".encode()
+)
+# Threads for health checks, and for 503 responses to requests over the limit.
+RESERVED_THREADS = 4
+# Whether this thread is one of them.
+in_reserved_pool: ContextVar[bool] = ContextVar("in_reserved_pool", default=False)
 
-# A stopping worker keeps quiet connections for so long: longer than nginx does.
+# How long a stopping worker keeps idle connections: longer than nginx does.
 gthread.STOP_KEEPALIVE_LINGER = SETTLE_SECONDS
-# What a page leaves unread of a body is read before the next request, all of it: after 64 KiB
-# gunicorn would close the connection that it has just said to keep, and somebody else's request
-# with it.
-parser._DRAIN_MAX_BYTES = contract.MAX_BODY_BYTES + 1
+# What a view leaves unread of a request's body is read before the next request, all of it: after
+# 64 KiB gunicorn would close a connection that it has just announced to keep, and nginx may have
+# sent another client's request on it already.
+parser._DRAIN_MAX_BYTES = conf.settings().MAX_BODY_BYTES + 1
 
 
-class Worker(gthread.ThreadWorker):
-    """Serves pages in WEB_THREADS threads.
+class PatchedThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]
+    """Serve pages in WEB_THREADS threads, and stop without losing a request.
 
-    - More than these wait for a thread. One more than MAX_CONNECTIONS under way is answered 503.
-    - Probes do not wait: who is only busy is not to be taken for dead.
-    - SIGTERM drains it: for SETTLE_SECONDS it goes on, but each answer closes its connection.
-      gunicorn itself would accept no more at once, but keep what comes from then on waiting until
-      the last request was answered, and drop it then.
-    - After about MAX_REQUESTS it is replaced, by one that starts before it stops.
+    - Further requests wait for a thread. With MAX_CONNECTIONS open, the next one is answered 503.
+    - Health checks have threads of their own: a busy process must not look like a dead one.
+    - SIGTERM drains it: for SETTLE_SECONDS it goes on, and each response closes its connection.
+      Symptom: gunicorn accepts no more at once, keeps the new connections waiting until the last
+      request is answered, and resets them then. https://github.com/benoitc/gunicorn/issues/922
+    - After about MAX_REQUESTS it is replaced, by a process that starts before this one stops.
+      Symptom: gunicorn starts the new one afterwards, and requests wait for it.
+      https://github.com/benoitc/gunicorn/issues/2422
+    - A new connection takes no thread until it has sent something.
     """
 
-    def __init__(self, *args) -> None:
+    application: WSGIApplication
+    wsgi: WSGIApplication
+    stopping = False
+    # By `manage.py drain`: it goes on, but /readyz is 503.
+    drained = False
+
+    def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.draining = False
-        self.under_way = 0
-        most = contract.MAX_REQUESTS
-        self.requests_left = most + random.randint(0, most // 10) if most else -1
+        self.open_requests = 0
+        limit = conf.settings().MAX_REQUESTS
+        jitter = random.randint(0, limit // 10)  # noqa: S311
+        self.requests_left = limit + jitter if limit else -1
+
+    def run(self) -> None:
+        control = ControlServer(conf.settings().CONTROL_DIR, drain=self.drain, resume=self.resume)
+        control.start()
+        try:
+            super().run()
+        finally:
+            control.stop()
+
+    def drain(self) -> int:
+        """Make /readyz 503. Return the number of WebSockets left, of which there are none here."""
+        self.drained = True
+        return 0
+
+    def resume(self) -> None:
+        """Undo drain()."""
+        self.drained = False
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        self.probe_pool = ThreadPoolExecutor(
-            PROBE_THREADS, initializer=in_probe_pool.set, initargs=[True]
+        self.reserved_pool = ThreadPoolExecutor(
+            RESERVED_THREADS, initializer=in_reserved_pool.set, initargs=(True,)
         )
-        return super().get_thread_pool()
+        pool: ThreadPoolExecutor = super().get_thread_pool()
+        return pool
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self.application, self.wsgi = self.wsgi, self.call
 
-    def call(self, environ: dict, start_response):
-        """Call the application, and tell it how things stand here (realtime/wsgi.py)."""
-        environ |= {"serve.draining": self.draining, "serve.full": in_probe_pool.get()}
+    def call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Call the application with the state of this process in the environ (serve/wsgi.py)."""
+        environ |= {DRAINING: self.stopping or self.drained, FULL: in_reserved_pool.get()}
         return self.application(environ, start_response)
 
     def enqueue_req(self, conn: gthread.TConn) -> None:
-        """Find a thread for a request; for a new connection, when it has sent something."""
+        """Submit a request to a thread pool; a new connection, when it has sent something."""
         if not (conn.initialized or conn.data_ready):
             conn.timeout = time.monotonic() + self.cfg.keepalive
             self.pending_conns.append(conn)
             readable = partial(self.on_pending_socket_readable, conn)
             self.poller.register(conn.sock, EVENT_READ, readable)
             return
-        has_time = self.under_way < contract.MAX_CONNECTIONS and not is_probe(conn.sock)
-        pool = self.tpool if has_time else self.probe_pool
-        self.under_way += has_time
-        done = partial(self.method_queue.defer, self.done, conn, has_time)
+        is_page = self.open_requests < conf.settings().MAX_CONNECTIONS and not is_health_check(
+            conn.sock
+        )
+        pool = self.tpool if is_page else self.reserved_pool
+        self.open_requests += is_page
+        done = partial(self.method_queue.defer, self.done, conn, is_page)
         pool.submit(self.handle, conn).add_done_callback(done)
 
-    def done(self, conn: gthread.TConn, was_page: bool, future: Future) -> None:
+    def done(self, conn: gthread.TConn, was_page: bool, future: Future[Any]) -> None:
         """Keep or close the connection, and count the request."""
         self.finish_request(conn, future)
-        self.under_way -= was_page
+        self.open_requests -= was_page
         self.requests_left -= was_page
         if was_page and self.requests_left == 0:
             Thread(target=self.recycle, daemon=True).start()
 
-    def handle_exit(self, sig, frame) -> None:
-        self.method_queue.defer(self.drain)
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.method_queue.defer(self.begin_stop)
 
-    def drain(self) -> None:
-        """Leave when no connection is kept open any more."""
-        if self.draining:
+    def begin_stop(self) -> None:
+        """Close each connection with its next response; stop listening after SETTLE_SECONDS."""
+        if self.stopping:
             return
-        self.draining = True
+        self.stopping = True
         self.max_keepalived = 0
-        logger.info("draining, with %d requests under way", self.under_way)
-        leave = partial(super().handle_exit, signal.SIGTERM, None)
-        Timer(SETTLE_SECONDS, leave).start()
+        logger.info("draining, with %d requests open", self.open_requests)
+        stop = partial(super().handle_exit, signal.SIGTERM, None)
+        Timer(SETTLE_SECONDS, stop).start()
 
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)
         if self.alive:
             return
         for listener in self.sockets:
-            # Who has come is let in; nobody is left waiting at a door that nobody opens.
+            # Accept what the kernel has queued: it resets what is left when the listener closes.
             before = -1
             while before < self.nr_conns:
                 before = self.nr_conns
@@ -127,29 +164,19 @@ class Worker(gthread.ThreadWorker):
             conn.timeout = min(conn.timeout, deadline)
 
     def recycle(self) -> None:
-        """Have gunicorn start one more process, and end the oldest, until that was this one."""
-        while not self.draining:
-            if asyncio.run(first_in_line()):
+        """Have gunicorn start a process and stop the oldest one, until that is this one."""
+        may_recycle = import_string(conf.settings().MAY_RECYCLE)
+        while not self.stopping:
+            if asyncio.run(may_recycle()):
                 logger.info("replaced after MAX_REQUESTS")
                 for sig in (signal.SIGTTIN, signal.SIGTTOU):
                     os.kill(self.ppid, sig)
             time.sleep(1)
 
 
-def is_probe(sock: socket.socket) -> bool:
-    """Whether the request that begins on a connection asks for /livez or /readyz."""
+def is_health_check(sock: socket.socket) -> bool:
+    """Whether the next request on a connection is for /livez or /readyz."""
     try:
-        return bool(PROBE.match(sock.recv(256, socket.MSG_PEEK | socket.MSG_DONTWAIT)))
-    except OSError:  # nothing there, or nobody
+        return bool(HEALTH_CHECK.match(sock.recv(256, socket.MSG_PEEK | socket.MSG_DONTWAIT)))
+    except OSError:  # nothing has arrived, or the peer has disconnected
         return False
-
-
-class Logger(glogging.Logger):
-    """Logs as the application does."""
-
-    def setup(self, cfg) -> None:
-        logging.config.dictConfig(LOGGING)
-        self.error_log.propagate = self.access_log.propagate = True
-
-
-{% include "gunicorn/stop.py" %}

@@ -1,4 +1,4 @@
-"""Adds the sockets to the project's."""
+"""Add the test consumers to the project's WebSocket routes."""
 
 from django.apps import AppConfig
 
@@ -7,7 +7,7 @@ class ExtraConfig(AppConfig):
     name = "extra"
 
     def ready(self) -> None:
-        from extra.consumers import sockets
-        from rooms import routes
+        from extra.consumers import websocket_urlpatterns
+        from rooms import routing
 
-        routes.sockets[:0] = sockets
+        routing.websocket_urlpatterns[:0] = websocket_urlpatterns

@@ -1,3 +1,3 @@
-"""Settings as somebody leaves them in a hurry."""
+"""Settings that fail with an ImportError."""
 
 raise ImportError("no module of that name, nor of any other")

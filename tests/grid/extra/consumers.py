@@ -1,4 +1,4 @@
-"""Sockets that do, each, one thing which the project's own do not."""
+"""Consumers for the grid, each with one behaviour that the project's own do not have."""
 
 import asyncio
 import logging
@@ -12,29 +12,29 @@ from realtime.consumers import Consumer
 logger = logging.getLogger(__name__)
 
 
-class Refuse(AsyncWebsocketConsumer):
-    """Refuses the handshake."""
+class RefuseConsumer(AsyncWebsocketConsumer):
+    """Refuse the handshake."""
 
     async def connect(self) -> None:
         await self.close()
 
 
-class Subprotocol(AsyncWebsocketConsumer):
-    """Speaks one of the protocols that a client offers."""
+class SubprotocolConsumer(AsyncWebsocketConsumer):
+    """Choose the subprotocol chat.v2 if the client offers it."""
 
     async def connect(self) -> None:
         await self.accept("chat.v2" if "chat.v2" in self.scope["subprotocols"] else None)
 
 
-class Close(AsyncWebsocketConsumer):
-    """Closes with the code that it is told, and a reason."""
+class CloseConsumer(AsyncWebsocketConsumer):
+    """Close with the code that the client sends, and a reason."""
 
     async def receive(self, text_data=None, bytes_data=None) -> None:
         await self.close(int(text_data), "because: ü")
 
 
-class Flood(AsyncWebsocketConsumer):
-    """Tells which process it is in; sends 100 MiB, as fast as it may, when it is told to."""
+class FloodConsumer(AsyncWebsocketConsumer):
+    """Send the process id; on a message, send 100 MiB without a pause."""
 
     async def connect(self) -> None:
         await self.accept()
@@ -45,8 +45,8 @@ class Flood(AsyncWebsocketConsumer):
             await self.send(bytes_data=bytes(1024**2))
 
 
-class Tick(AsyncWebsocketConsumer):
-    """Sends for two seconds, whoever is there, and logs when it leaves."""
+class TickConsumer(AsyncWebsocketConsumer):
+    """On a message, send for two seconds. Log the disconnect."""
 
     async def receive(self, text_data=None, bytes_data=None) -> None:
         for number in range(200):
@@ -54,47 +54,47 @@ class Tick(AsyncWebsocketConsumer):
             await asyncio.sleep(0.01)
 
     async def disconnect(self, code: int) -> None:
-        logger.info("%s left", self.scope["query_string"].decode())
+        logger.info("%s disconnected", self.scope["query_string"].decode())
 
 
-class Everybody(AsyncWebsocketConsumer):
-    """Tells which process it is in, passes on what it gets to its like, and logs when it leaves."""
+class GroupConsumer(AsyncWebsocketConsumer):
+    """Send the process id and forward each message to the group. Log the disconnect."""
 
     async def connect(self) -> None:
-        await self.channel_layer.group_add("everybody", self.channel_name)
+        await self.channel_layer.group_add("group", self.channel_name)
         await self.accept()
         await self.send(str(os.getpid()))
 
     async def receive(self, text_data=None, bytes_data=None) -> None:
-        await self.channel_layer.group_send("everybody", {"type": "forward", "text": text_data})
+        await self.channel_layer.group_send("group", {"type": "forward", "text": text_data})
 
     async def forward(self, event: dict) -> None:
         await self.send(event["text"])
 
     async def disconnect(self, code: int) -> None:
-        await self.channel_layer.group_discard("everybody", self.channel_name)
-        logger.info("left with %s", code)
+        await self.channel_layer.group_discard("group", self.channel_name)
+        logger.info("disconnected with %s", code)
 
 
-class Crowd(Consumer):
-    """Follows a stream; tells first who answers, shows who has logged in, logs when it leaves."""
+class LoadConsumer(Consumer):
+    """Subscribe to a stream, with presence for authenticated users. Log the disconnect."""
 
     async def connect(self) -> None:
         await super().connect()
-        self.stream = f"crowd.{self.scope['url_route']['kwargs']['stream']}"
+        self.stream = f"load.{self.scope['url_route']['kwargs']['stream']}"
         await self.send_json({"type": "welcome", "replica": socket.gethostname()})
         await self.subscribe(self.stream, present=self.scope["user"].is_authenticated)
 
     async def disconnect(self, code: int) -> None:
-        logger.info("%s left", self.stream)
+        logger.info("%s disconnected", self.stream)
 
 
-sockets = [
-    path("ws/extra/refuse/", Refuse.as_asgi()),
-    path("ws/extra/subprotocol/", Subprotocol.as_asgi()),
-    path("ws/extra/close/", Close.as_asgi()),
-    path("ws/extra/flood/", Flood.as_asgi()),
-    path("ws/extra/tick/", Tick.as_asgi()),
-    path("ws/extra/everybody/", Everybody.as_asgi()),
-    path("ws/extra/crowd/<slug:stream>/", Crowd.as_asgi()),
+websocket_urlpatterns = [
+    path("ws/extra/refuse/", RefuseConsumer.as_asgi()),
+    path("ws/extra/subprotocol/", SubprotocolConsumer.as_asgi()),
+    path("ws/extra/close/", CloseConsumer.as_asgi()),
+    path("ws/extra/flood/", FloodConsumer.as_asgi()),
+    path("ws/extra/tick/", TickConsumer.as_asgi()),
+    path("ws/extra/group/", GroupConsumer.as_asgi()),
+    path("ws/extra/load/<slug:stream>/", LoadConsumer.as_asgi()),
 ]

@@ -1,4 +1,4 @@
-"""The project's settings, and an application beside the project's own: what the grid asks for."""
+"""The project's settings, with the grid's own application."""
 
 from config.settings import *  # noqa: F403
 from config.settings import INSTALLED_APPS

@@ -1,7 +1,8 @@
-"""The project's pages, and some that are slow, or streamed, or tell who answers."""
+"""The project's pages, and views that are slow, streamed or publish."""
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import time
@@ -14,11 +15,14 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from realtime import streams
 
-PROCESS = uuid4().hex  # a number may be given again, to the first process after a restart
+logger = logging.getLogger(__name__)
+
+PROCESS = uuid4().hex  # process ids are reused, by the first process after a restart
 
 
 async def slow(request, seconds: int) -> HttpResponse:
-    """Answer after so many seconds."""
+    """Log that the request has begun, and answer after `seconds`."""
+    logger.info("slow request %s begun", request.GET.get("mark"))
     await asyncio.sleep(seconds)
     return HttpResponse("done")
 
@@ -36,32 +40,32 @@ async def events(request) -> StreamingHttpResponse:
             yield f"data: {number}\n\n"
             time.sleep(1)
 
-    # Over WSGI, Django would collect what an async generator yields before it sends it.
+    # Over WSGI, Django consumes an async generator completely before it sends anything.
     content = three_by_thread() if "wsgi.version" in request.META else three()
     return StreamingHttpResponse(content, content_type="text/event-stream")
 
 
 @csrf_exempt
 async def who(request) -> JsonResponse:
-    """Tell which process answers, and what it was sent."""
+    """Return the process that answers, and the request's body."""
     me = {"replica": socket.gethostname(), "process": PROCESS, "pid": os.getpid()}
     return JsonResponse(me | {"body": request.body.decode()})
 
 
 @csrf_exempt
 async def publish(request, stream: str) -> JsonResponse:
-    """Publish what it is sent, once for each number, and tell where it stands."""
+    """Publish the body, once for each number, and return its stream position."""
     data = json.loads(request.body)
-    name = f"crowd.{stream}"
+    name = f"load.{stream}"
     position = await streams.apublish(name, data, key=f"{name}.{data['number']}")
     return JsonResponse(position._asdict())
 
 
 @csrf_exempt
-def say(request, stream: str) -> HttpResponse:
-    """Publish what it is sent, from a view that is not async."""
-    streams.publish(f"crowd.{stream}", request.body.decode())
-    return HttpResponse("said")
+def publish_sync(request, stream: str) -> HttpResponse:
+    """Publish the body from a synchronous view."""
+    streams.publish(f"load.{stream}", request.body.decode())
+    return HttpResponse("published")
 
 
 urlpatterns = [
@@ -69,6 +73,6 @@ urlpatterns = [
     path("extra/events/", events),
     path("extra/who/", who),
     path("extra/publish/<slug:stream>/", publish),
-    path("extra/say/<slug:stream>/", say),
+    path("extra/publish-sync/<slug:stream>/", publish_sync),
     *project,
 ]

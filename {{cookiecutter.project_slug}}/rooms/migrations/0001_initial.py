@@ -40,7 +40,9 @@ class Migration(migrations.Migration):
                     models.Index(fields=["room", "id"], name="rooms_messa_room_559cfe_idx")
                 ],
                 "constraints": [
-                    models.UniqueConstraint(fields=("author", "key"), name="said_once")
+                    models.UniqueConstraint(
+                        fields=("author", "key"), name="rooms_message_sent_once"
+                    )
                 ],
             },
         ),

@@ -1,47 +1,34 @@
 """`manage.py drain`: empty a replica by hand."""
 
-import json
 import time
+from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
-from config import contract
-from serve.probe import ask
+from config import env
+from serve import control
 
 
 class Command(BaseCommand):
     help = (
-        "Send the sockets of this container away, and take no more until --undo or a restart."
-        " Pages are still served; /readyz says 503."
+        "Ask the sockets of this container to reconnect elsewhere, and accept no new ones until"
+        " --undo or a restart. Pages are still served; /readyz answers 503."
     )
 
-    def add_arguments(self, parser) -> None:
-        parser.add_argument("--undo", action="store_true", help="take sockets again")
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--undo", action="store_true", help="accept sockets again")
 
     def handle(self, *args, undo: bool, **options) -> None:
-        if undo:
-            contract.DRAIN_FILE.unlink(missing_ok=True)
-            self.stdout.write("Sockets are taken again.")
-            return
-        contract.DRAIN_FILE.touch()
-        # A second until it is seen, the drain, and some for what consumers do on a disconnect.
-        deadline = time.monotonic() + contract.DRAIN_SECONDS + 10
-        while left := self.left():
-            if time.monotonic() > deadline:
-                raise CommandError(f"{left} sockets or processes have not left.")
-            time.sleep(1)
-        self.stdout.write("Drained.")
-
-    def left(self) -> int:
-        """Return the sockets left in some process, 1 if one does not drain yet, or 0.
-
-        Each request may reach another process: it asks often enough to meet them all.
-        """
-        for _ in range(10 * contract.WEB_CONCURRENCY):
-            try:
-                answer = json.loads(ask(contract.BIND, "/readyz").partition("\r\n\r\n")[2])
-            except OSError as error:
-                raise CommandError(f"Nobody answers at {contract.BIND}: {error}") from None
-            if left := answer.get("sockets", 1):
-                return left
-        return 0
+        # For the drain, clients that do not read, and what consumers do in disconnect()
+        timeout = env.DRAIN_SECONDS + env.WS_SEND_TIMEOUT + 10
+        deadline = time.monotonic() + timeout
+        try:
+            if undo:
+                control.resume(env.CONTROL_DIR, timeout)
+            else:
+                while sockets := control.drain(env.CONTROL_DIR, timeout):
+                    if time.monotonic() > deadline:
+                        raise CommandError(f"{sockets} sockets are still open.")
+        except OSError as error:
+            raise CommandError(f"The server does not answer: {error}.") from None
+        self.stdout.write("Accepting WebSockets again." if undo else "Drained.")

@@ -1,14 +1,15 @@
-import { Socket, showStatus } from "../realtime/client.js";
+import { RealtimeSocket, pageTexts, showStatus } from "../realtime/client.js";
 
 const form = document.querySelector("#echo-form");
 const input = document.querySelector("#echo-input");
 const log = document.querySelector("#echo-log");
 const line = document.querySelector("#echo-line");
+const texts = pageTexts();
 
-/** Lines that wait for their answer, oldest first. */
+/** Lines without a reply, oldest first. */
 let pending = [];
 
-const socket = new Socket("ws/echo/");
+const socket = new RealtimeSocket("ws/echo/");
 showStatus(socket, document.querySelector("#echo-status"));
 
 form.addEventListener("submit", (event) => {
@@ -27,21 +28,21 @@ form.addEventListener("submit", (event) => {
 });
 
 socket.addEventListener("message", ({ detail: text }) => {
-  const took = performance.now();
+  const receivedAt = performance.now();
   const index = pending.findIndex((sent) => sent.text === text);
   if (index === -1) return;
   const [{ item, sentAt }] = pending.splice(index, 1);
   item.dataset.state = "answered";
   item.querySelector(".answer").textContent = text;
-  item.querySelector(".took").textContent = `${(took - sentAt).toFixed(1)} ms`;
+  item.querySelector(".took").textContent = `${(receivedAt - sentAt).toFixed(1)} ms`;
 });
 
 socket.addEventListener("status", ({ detail: { state } }) => {
   if (state === "open") return;
-  // An answer comes by the connection of its question or not at all.
+  // A reply arrives over the connection on which the text was sent, or not at all.
   for (const { item } of pending) {
     item.dataset.state = "lost";
-    item.querySelector(".answer").textContent = "no answer";
+    item.querySelector(".answer").textContent = texts.unanswered;
   }
   pending = [];
 });

@@ -1,4 +1,4 @@
-import { Socket, newKey, showStatus } from "../realtime/client.js";
+import { MessageType, RealtimeSocket, newKey, pageTexts, showStatus } from "../realtime/client.js";
 
 const messages = document.querySelector("#messages");
 const log = messages.parentElement;
@@ -6,48 +6,47 @@ const template = document.querySelector("#message");
 const form = document.querySelector("#message-form");
 const input = document.querySelector("#message-input");
 const error = document.querySelector("#room-error");
-const here = document.querySelector("#here");
+const members = document.querySelector("#members");
 const replica = document.querySelector("#replica");
 const { room, position, you } = messages.dataset;
+const texts = pageTexts();
 
-const ENDED = "This page is no longer connected. Reload it to go on.";
-const LACKING = "Some messages could not be loaded. Reload the page to see them.";
-const LOGGED_OUT = "You are logged out. Reload the page to log in again.";
-// Pauses before this page is fetched, and fetched again. Many may have to at the same time.
-const PAUSES_MS = [0, 5_000];
-const SPREAD_MS = 1_000;
-const MOST_NAMES = 8;
+// The delay before each attempt to fetch this page. The random part spreads the load: after an
+// outage many pages have to be fetched at the same time.
+const FETCH_DELAYS_MS = [0, 5_000];
+const FETCH_JITTER_MS = 1_000;
+const MAX_NAMES = 8;
 
-/** Items of what was said here and has not come back, by their keys. */
+/** List items of messages that were sent from here and are not confirmed, by their keys. */
 const pending = new Map();
-/** Whether messages are lacking, and what ends an attempt to get them. */
-let lacking = false;
+/** Whether messages may be missing from the list, and the attempt to fetch them. */
+let incomplete = false;
 let attempt = new AbortController();
 
-const socket = new Socket(`ws/rooms/${room}/`, { json: true, positions: [position] });
+const socket = new RealtimeSocket(`ws/rooms/${room}/`, { json: true, positions: [position] });
 showStatus(socket, document.querySelector("#room-status"));
 
 const handlers = {
   welcome(welcome) {
-    replica.textContent = `Answered by replica ${welcome.replica}`;
+    replica.textContent = texts.replica.replace("{replica}", () => welcome.replica);
   },
-  message({ data: { id, key, author, text, sent_at } }) {
-    const item = settle(key) ?? draw(author, text);
+  [MessageType.MESSAGE]({ data: { id, key, author, text, sent_at } }) {
+    const item = settle(key) ?? createItem(author, text);
     item.dataset.id = id;
     item.querySelector("time").dateTime = sent_at;
-    place(item);
+    insert(item);
   },
-  presence: showPresence,
+  [MessageType.PRESENCE]: showMembers,
 };
 socket.addEventListener("message", ({ detail }) => handlers[detail.type]?.(detail));
 
 socket.addEventListener("stale", catchUp);
 socket.addEventListener("status", ({ detail: { state } }) => {
-  if (state !== "open") here.textContent = "";
-  if (state === "open" && lacking) catchUp();
+  if (state !== "open") members.textContent = "";
+  if (state === "open" && incomplete) catchUp();
   if (state !== "closed") return;
-  error.textContent = ENDED;
-  for (const key of pending.keys()) giveUp(key);
+  error.textContent = texts.ended;
+  for (const key of pending.keys()) markUnsent(key);
 });
 
 form.addEventListener("submit", (event) => {
@@ -55,23 +54,24 @@ form.addEventListener("submit", (event) => {
   const text = input.value.trim();
   if (!text) return;
   if (socket.status.state === "closed") {
-    error.textContent = ENDED;
+    error.textContent = texts.ended;
     return;
   }
   input.value = "";
   error.textContent = "";
   const key = newKey();
-  const item = draw(you, text);
-  // Not to be read aloud before it has come back: its author knows it.
+  const item = createItem(you, text);
+  // Screen readers wait until it is confirmed: its author knows the text.
   item.setAttribute("aria-busy", "true");
-  item.querySelector("time").textContent = "sending…";
+  item.querySelector("time").textContent = texts.sending;
   pending.set(key, item);
   messages.append(item);
   following = true;
-  socket.keep(key, JSON.stringify({ type: "say", key, text }));
+  socket.sendReliably(key, JSON.stringify({ type: "say", key, text }));
 });
 
-function draw(author, text) {
+/** Creates the list item of a message. */
+function createItem(author, text) {
   const item = template.content.cloneNode(true).querySelector("li");
   item.classList.toggle("mine", author === you);
   item.querySelector(".author").textContent = author;
@@ -79,90 +79,94 @@ function draw(author, text) {
   return item;
 }
 
-/** Waits no longer for a message, and returns its item if there was one. */
+/** Stops sending a message, and returns its list item if it was pending. */
 function settle(key) {
   const item = pending.get(key);
-  socket.forget(key);
+  socket.acknowledge(key);
   pending.delete(key);
   item?.removeAttribute("aria-busy");
   return item;
 }
 
-function giveUp(key) {
+/** Gives up sending a message, and shows that. */
+function markUnsent(key) {
   const item = settle(key);
   if (!item) return;
   item.classList.add("lost");
-  item.querySelector("time").textContent = "not sent";
+  item.querySelector("time").textContent = texts.unsent;
 }
 
-/** Puts a message among the others by its id, before what is pending, or away if it is there. */
-function place(item) {
+/** Inserts a message in the order of ids, before pending ones; removes it if it is a duplicate. */
+function insert(item) {
   const id = Number(item.dataset.id);
   const others = [...messages.children].filter((other) => other !== item);
   if (others.some((other) => Number(other.dataset.id) === id)) return item.remove();
-  localise(item.querySelector("time"));
+  showLocalTime(item.querySelector("time"));
   const later = others.find((other) => Number(other.dataset.id) > id);
   messages.insertBefore(item, later ?? pending.values().next().value ?? null);
 }
 
 /**
- * Makes the list what the server would show now, and keeps what comes meanwhile.
- * Items that stay are not replaced: a screen reader would read all of them again.
+ * Makes the list equal to the server's, plus messages that arrive meanwhile.
+ * Unchanged items are not replaced: a screen reader would read all of them again.
  */
 async function catchUp() {
   attempt.abort();
   attempt = new AbortController();
   const { signal } = attempt;
-  lacking = true;
+  incomplete = true;
   const known = Array.from(messages.querySelectorAll("[data-id]"));
   const list = await fetchList(signal);
   if (signal.aborted) return;
   if (!list) {
-    error.textContent = list === null ? LOGGED_OUT : LACKING;
+    error.textContent = list === null ? texts.loggedOut : texts.incomplete;
     return;
   }
-  lacking = false;
-  if ([LACKING, LOGGED_OUT].includes(error.textContent)) error.textContent = "";
+  incomplete = false;
+  if ([texts.incomplete, texts.loggedOut].includes(error.textContent)) error.textContent = "";
   const items = [...list.children];
   const ids = new Set(items.map((item) => item.dataset.id));
   for (const item of known) if (!ids.has(item.dataset.id)) item.remove();
   for (const item of items) {
     settle(item.dataset.key)?.remove();
-    place(item);
+    insert(item);
   }
 }
 
-/** Fetches this page again for its list: null if it has none, undefined if that has failed. */
+/** Fetches this page for its list: null if redirected to the login, undefined if it failed. */
 async function fetchList(signal) {
-  for (const pause of PAUSES_MS) {
-    await new Promise((resolve) => setTimeout(resolve, pause + Math.random() * SPREAD_MS));
+  for (const delay of FETCH_DELAYS_MS) {
+    await new Promise((resolve) => setTimeout(resolve, delay + Math.random() * FETCH_JITTER_MS));
     try {
       const response = await fetch(location.href, { signal });
       if (response.redirected) return null;
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       if (response.ok) return page.querySelector("#messages");
     } catch {
-      // The network is away, or nobody waits for this any more.
+      // The network is unreachable, or a later attempt has aborted this one.
     }
   }
 }
 
-function showPresence({ here: names }) {
+/** Shows the names of the members, this user first: at most MAX_NAMES of them. */
+function showMembers({ members: names }) {
   const shown = names.filter((name) => name !== you);
-  if (shown.length < names.length) shown.unshift("you");
-  const more = shown.length - MOST_NAMES;
-  if (more > 0) shown.splice(MOST_NAMES, more, `${more} more`);
-  const parts = new Intl.ListFormat("en").formatToParts(shown).map(({ type, value }) => {
+  if (shown.length < names.length) shown.unshift(texts.you);
+  const more = shown.length - MAX_NAMES;
+  if (more > 0) shown.splice(MAX_NAMES, more, texts.more.replace("{count}", more));
+  const list = new Intl.ListFormat(document.documentElement.lang || undefined);
+  const parts = list.formatToParts(shown).map(({ type, value }) => {
     if (type === "literal") return value;
     const name = document.createElement("bdi");
     name.textContent = value;
     return name;
   });
-  here.replaceChildren("Here: ", ...parts);
+  const [before, after = ""] = texts.members.split("{members}");
+  members.replaceChildren(before, ...parts, after);
 }
 
-/** Puts a time into the reader's own zone and language; the day is said unless it is today. */
-function localise(time) {
+/** Shows a time in the reader's time zone and language, with the date unless it is today. */
+function showLocalTime(time) {
   const date = new Date(time.dateTime);
   const today = date.toDateString() === new Date().toDateString();
   const options = { timeStyle: "short", dateStyle: today ? undefined : "medium" };
@@ -170,15 +174,15 @@ function localise(time) {
   time.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "medium" });
 }
 
-messages.querySelectorAll("time").forEach(localise);
+messages.querySelectorAll("time").forEach(showLocalTime);
 
-// The newest message stays in sight, unless the reader has scrolled away from it:
-// when the list grows, and also when a phone's keyboard makes its box smaller.
+// Keep the newest message in view, unless the reader has scrolled up: when the list grows, and
+// when a phone's keyboard shrinks the log.
 let following = true;
 let top = 0;
 log.addEventListener("scroll", () => {
   const atBottom = log.scrollHeight - log.scrollTop - log.clientHeight < 8;
-  // By the time this runs the list may have grown again: only going up is leaving.
+  // The list may have grown since the event: only scrolling up stops the following.
   following = atBottom || (following && log.scrollTop >= top);
   top = log.scrollTop;
 });
