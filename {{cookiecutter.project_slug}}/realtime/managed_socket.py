@@ -82,27 +82,22 @@ class ManagedSocket:
 
     async def receive(self) -> ASGIReceiveEvent:
         """Return the server's next event; a disconnect if the socket is aborted meanwhile."""
-        event = await self._receive_until_aborted()
+        event: ASGIReceiveEvent | None = None
+        if not self.is_aborted:
+            try:
+                # No deadline yet: `abort` sets one, which ends the wait.
+                async with asyncio.timeout(None) as self._receiving:
+                    event = await self._receive()
+            except TimeoutError:
+                if not self.is_aborted:
+                    raise
+            finally:
+                self._receiving = None
         if event and (event["type"] != "websocket.receive" or self._is_within_rate()):
             return event
         if event and self.state not in (SocketState.CLOSED, SocketState.ABORTED):
             self.abort(CloseCode.LIMIT_EXCEEDED, MESSAGE_RATE_REASON)
         return {"type": "websocket.disconnect", "code": self._code, "reason": None}
-
-    async def _receive_until_aborted(self) -> ASGIReceiveEvent | None:
-        """Return the server's next event; None if the socket is aborted."""
-        if self.is_aborted:
-            return None
-        try:
-            # No deadline yet: `abort` sets one, which ends the wait.
-            async with asyncio.timeout(None) as self._receiving:
-                return await self._receive()
-        except TimeoutError:
-            if not self.is_aborted:
-                raise
-            return None
-        finally:
-            self._receiving = None
 
     def _is_within_rate(self) -> bool:
         """Count a message, and return whether the client may send it."""
