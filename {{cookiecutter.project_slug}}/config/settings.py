@@ -184,11 +184,11 @@ SERVE = {
     "PROCESSES": env.WEB_CONCURRENCY,
 {% if cookiecutter.topology == "split" %}
     "THREADS": env.WEB_THREADS,
-{% endif %}
     "MAX_CONNECTIONS": env.MAX_CONNECTIONS,
     "MAX_REQUESTS": env.MAX_REQUESTS,
     "MAX_BODY_BYTES": env.MAX_BODY_BYTES,
     "ROOT_PATH": env.ROOT_PATH,
+{% endif %}
     "REQUEST_TIMEOUT": env.REQUEST_TIMEOUT,
     "KEEPALIVE_TIMEOUT": env.KEEPALIVE_TIMEOUT,
     "STOP_GRACE_SECONDS": env.STOP_GRACE_SECONDS,

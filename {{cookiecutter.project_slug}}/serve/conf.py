@@ -19,14 +19,14 @@ class ServeSettings:
 {% if cookiecutter.topology == "split" %}
     # For pages over WSGI, in each process.
     THREADS: int = 8
-{% endif %}
-    # Requests and WebSockets open at a time in each process. Any further one is answered 503.
+    # Requests for pages that a process has open at a time. Any further one is answered 503.
     MAX_CONNECTIONS: int = 10_000
-    # Requests and WebSockets after which a process is replaced. 0: never.
+    # Requests for pages after which a process is replaced. 0: never.
     MAX_REQUESTS: int = 0
     MAX_BODY_BYTES: int = 10 * 1024**2
     # The prefix of all URLs, without a slash at the end.
     ROOT_PATH: str = ""
+{% endif %}
     # Seconds for a response, and for open requests when the server stops.
     REQUEST_TIMEOUT: int = 60
     # Seconds for which an idle HTTP connection is kept.
