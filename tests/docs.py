@@ -6,6 +6,7 @@ The fragment names the test. The text is the first line of its docstring, withou
 """
 
 import re
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,16 +14,24 @@ from tests.baking import ROOT
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 LINK = re.compile(r"\[[^]]*\]\((?P<path>[^()\s]+\.py)#(?P<test>test_\w+)\)")
+DOCSTRING = r'^(?:async )?def (test_\w+)\([^)]*\)(?: -> None)?:\n    """(.+?)(?:"""|$)'
 
 
-def sentence(file: Path, test: str) -> str:
-    """Return the first line of a test's docstring, or "" if the file has no such test.
+@cache
+def sentences(file: Path) -> dict[str, str]:
+    """Return the tests of a module, in their order, and the first lines of their docstrings.
 
-    The file is not parsed: some of the baked project's tests contain template syntax.
+    The full stop is left out, for tables and links. The file is not parsed: some of the baked
+    project's tests contain template syntax.
+
+    Raises:
+        AssertionError: a docstring is missing, or does not start with a sentence.
     """
-    docstring = rf'^(?:async )?def {test}\([^)]*\)(?: -> None)?:\n    """(.+?)(?:"""|$)'
-    found = re.search(docstring, file.read_text(), re.MULTILINE)
-    return found[1] if found else ""
+    source = file.read_text()
+    found = dict(re.findall(DOCSTRING, source, re.MULTILINE))
+    for test in re.findall(r"^(?:async )?def (test_\w+)\(", source, re.MULTILINE):
+        assert found.get(test, "").endswith("."), f"{file.name}: no sentence for {test}"
+    return {test: text.removesuffix(".") for test, text in found.items()}
 
 
 def updated(page: Path) -> str:
@@ -35,9 +44,9 @@ def updated(page: Path) -> str:
 
     def link(match: re.Match[str]) -> str:
         target = f"{match['path']}#{match['test']}"
-        text = sentence(page.parent / unquote(match["path"]), match["test"])
-        assert text.endswith("."), f"no such test, or no sentence: {target}"
-        return f"[{text.removesuffix('.')}]({target})"
+        found = sentences(page.parent / unquote(match["path"]))
+        assert match["test"] in found, f"no such test: {target}"
+        return f"[{found[match['test']]}]({target})"
 
     return LINK.sub(link, page.read_text())
 

@@ -1,14 +1,13 @@
 """Write docs/grid.md, its summary in the README, and the figures of docs/reliability.md."""
 
-import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 from tests.baking import CONFIGURATION, PAIRWISE, ROOT, WHOLE, Combination, requirements
+from tests.docs import sentences
 
 DOC = ROOT / "docs" / "grid.md"
 README = ROOT / "README.md"
@@ -37,25 +36,6 @@ Figures = Mapping[tuple[str, str], Mapping[str, str]]
 def column(combination: Combination) -> str:
     """Return the name of a column: uvicorn-single-sqlite."""
     return "-".join(combination[key] for key in ("asgi_server", "topology", "database"))
-
-
-@cache
-def sentences(path: Path) -> dict[str, str]:
-    """Return the tests of a module and their sentences: the first lines of their docstrings.
-
-    The full stop is left out, for tables and links.
-
-    Raises:
-        AssertionError: a test has no docstring.
-    """
-    found = {}
-    for node in ast.parse(path.read_text()).body:
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if is_function and node.name.startswith("test_"):
-            docstring = ast.get_docstring(node)
-            assert docstring, f"{path.name}: {node.name} has no docstring"
-            found[node.name] = docstring.splitlines()[0].removesuffix(".")
-    return found
 
 
 @dataclass(frozen=True)
